@@ -1,0 +1,149 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The rooms, each a target with a folder of its own; a room imports only rooms that stand above it here.
+// SERAI_ROOMS=Raft,Registry narrows the package to some rooms, what they stand on and their tests: a short build.
+
+struct Room {
+    var name: String
+    var rooms: [String] = []
+    var products: [Target.Dependency] = []
+    var tested = true
+    var testRooms: [String] = []
+    var testProducts: [Target.Dependency] = []
+    var kind: Kind = .library
+    enum Kind { case library, executable, c }
+}
+
+func product(_ name: String, _ package: String) -> Target.Dependency { .product(name: name, package: package) }
+
+let nioCore = product("NIOCore", "swift-nio")
+let nioPosix = product("NIOPosix", "swift-nio")
+let nioHTTP1 = product("NIOHTTP1", "swift-nio")
+let nioTLS = product("NIOTLS", "swift-nio")
+let nioSSL = product("NIOSSL", "swift-nio-ssl")
+let logging = product("Logging", "swift-log")
+let crypto = product("Crypto", "swift-crypto")
+let x509 = product("X509", "swift-certificates")
+let asn1 = product("SwiftASN1", "swift-asn1")
+let protobuf = product("SwiftProtobuf", "swift-protobuf")
+let hummingbird = product("Hummingbird", "hummingbird")
+let httpClient = product("AsyncHTTPClient", "async-http-client")
+let arguments = product("ArgumentParser", "swift-argument-parser")
+let histogram = product("Histogram", "hdrhistogram-swift")
+let grdb = product("GRDB", "GRDB.swift")
+let deque = product("DequeModule", "swift-collections")
+
+let rooms: [Room] = [
+    // pure: no I/O, no clock, no random number
+    Room(name: "Units"),
+    Room(name: "PersistentMap", rooms: ["Units"]),
+    Room(name: "Protocol", rooms: ["Units"], products: [protobuf], tested: false),
+    Room(name: "DNSCodec", rooms: ["Units"]),
+    Room(name: "Raft", rooms: ["Units"], products: [deque]),
+    Room(name: "Registry", rooms: ["Units", "PersistentMap", "Protocol"]),
+    Room(name: "Replica", rooms: ["Units", "Protocol", "Raft", "Registry"], products: [deque]),
+    // I/O
+    Room(name: "CFaultVFS", tested: false, kind: .c),
+    Room(name: "Storage", rooms: ["Units", "Protocol", "Raft", "Registry"], products: [grdb, crypto], testRooms: ["CFaultVFS"]),
+    Room(name: "Certificates", rooms: ["Units", "Protocol"], products: [x509, asn1, crypto]),
+    Room(
+        name: "Transport", rooms: ["Units", "Protocol", "Raft", "Certificates"],
+        products: [nioCore, nioPosix, nioSSL, logging]),
+    Room(
+        name: "HealthChecks", rooms: ["Units"],
+        products: [httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioTLS, logging]),
+    // ways
+    Room(
+        name: "Cluster", rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport"],
+        products: [nioCore, nioPosix, logging, crypto]),
+    Room(name: "LocalAgent", rooms: ["Units", "Protocol", "Registry", "HealthChecks", "Storage", "Cluster"], products: [logging]),
+    // faces
+    Room(
+        name: "HTTPAPI", rooms: ["Units", "Protocol", "Registry", "Cluster", "LocalAgent"],
+        products: [hummingbird, nioCore, logging]),
+    Room(name: "DNSServer", rooms: ["Units", "DNSCodec", "Registry", "Cluster"], products: [nioCore, nioPosix, logging]),
+    // whole
+    Room(
+        name: "Agent",
+        rooms: [
+            "Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport", "HealthChecks",
+            "Cluster", "LocalAgent", "HTTPAPI", "DNSServer",
+        ],
+        products: [nioCore, nioPosix, logging, hummingbird]),
+    Room(
+        name: "serai", rooms: ["Units", "Agent", "Certificates", "Storage", "Cluster"], products: [arguments, httpClient, nioCore, logging],
+        kind: .executable),
+    // beside
+    Room(name: "Linearizability"),
+    Room(
+        name: "Simulation", rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Transport", "Linearizability", "CFaultVFS"]),
+    Room(name: "simulate", rooms: ["Simulation"], products: [arguments], tested: false, kind: .executable),
+    Room(
+        name: "load", rooms: ["Linearizability"], products: [nioCore, nioPosix, histogram, arguments, httpClient, nioSSL], tested: false,
+        kind: .executable),
+]
+
+let wanted: Set<String>? = Context.environment["SERAI_ROOMS"].map { text in
+    var names = Set(text.split(separator: ",").map(String.init))
+    var open = Array(names)
+    while let name = open.popLast() {
+        for room in rooms where room.name == name {
+            for other in room.rooms + room.testRooms where names.insert(other).inserted { open.append(other) }
+        }
+    }
+    return names
+}
+// A room that is only stood on keeps its tests to itself.
+let named = Context.environment["SERAI_ROOMS"].map { Set($0.split(separator: ",").map(String.init)) }
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+var targets: [Target] = []
+for room in rooms where wanted?.contains(room.name) ?? true {
+    let below = room.rooms.map { Target.Dependency(stringLiteral: $0) } + room.products
+    let path = room.name == "load" ? "Benchmarks/load" : "Sources/\(room.name)"
+    switch room.kind {
+    case .library:
+        let excluded = room.name == "Protocol" ? ["Schemas", "generate"] : []
+        targets.append(.target(name: room.name, dependencies: below, path: path, exclude: excluded, swiftSettings: settings))
+    case .executable:
+        targets.append(.executableTarget(name: room.name, dependencies: below, path: path, swiftSettings: settings))
+    case .c:
+        targets.append(.target(name: room.name, path: path, linkerSettings: [.linkedLibrary("sqlite3")]))
+    }
+    if room.tested, named?.contains(room.name) ?? true {
+        let own = Target.Dependency(stringLiteral: room.name)
+        let more = room.rooms + room.testRooms
+        targets.append(
+            .testTarget(
+                name: "\(room.name)Tests",
+                dependencies: [own] + more.map { Target.Dependency(stringLiteral: $0) } + room.products + room.testProducts,
+                path: "Tests/\(room.name)Tests", swiftSettings: settings))
+    }
+}
+
+let package = Package(
+    name: "serai",
+    platforms: [.macOS(.v15)],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    ],
+    targets: targets
+)

@@ -1,0 +1,104 @@
+import Protocol
+import Registry
+import Units
+
+/// What a read promises (consul.md names: `?stale`, nothing, `?consistent`). `default` and `consistent` are both
+/// linearizable here, on every server; the difference is only what they tell the client in a header.
+public enum Consistency: Sendable, Equatable {
+    /// Any server's state, however old; answered without a leader.
+    case stale
+    case `default`
+    case consistent
+}
+
+/// An immutable state to answer from, with what the reply's headers say about it.
+public struct ReadView: Sendable {
+    public var registry: Registry
+    /// Time since this server last heard from a leader; zero on the leader.
+    public var lastContact: Nanoseconds
+    public var knownLeader: Bool
+
+    public init(registry: Registry, lastContact: Nanoseconds, knownLeader: Bool) {
+        self.registry = registry
+        self.lastContact = lastContact
+        self.knownLeader = knownLeader
+    }
+}
+
+public enum ClusterError: Error, Sendable, Equatable {
+    /// No leader was found within the hold time (7 s): HTTP 500 `No cluster leader`.
+    case noLeader
+    /// An agent reaches no server: HTTP 500 `No known Consul servers`.
+    case noServers
+    /// The request may or may not have been applied: its deadline passed, or the connection broke too late to retry.
+    case outcomeUnknown(String)
+    /// A bound was reached: HTTP 429, or 503 when only the leader could have served it; both with Retry-After.
+    case overloaded(leaderOnly: Bool)
+    case diskFull
+    /// The state machine or a server refused it, with the text that clients of Consul know.
+    case refused(status: Int, text: String)
+    /// Asked of an agent what only a server has.
+    case notAServer
+    case shuttingDown
+}
+
+/// Who this process is; fixed for its life.
+public struct LocalIdentity: Sendable, Equatable {
+    public var nodeName: String
+    /// UUID, 36 characters.
+    public var nodeUUID: String
+    public var datacenter: String
+    public var isServer: Bool
+    /// Address that others reach this node at.
+    public var advertiseAddress: String
+    public var serverPort: Int
+    public var httpPort: Int
+    public var dnsPort: Int
+
+    public init(
+        nodeName: String, nodeUUID: String, datacenter: String, isServer: Bool, advertiseAddress: String, serverPort: Int,
+        httpPort: Int, dnsPort: Int
+    ) {
+        self.nodeName = nodeName
+        self.nodeUUID = nodeUUID
+        self.datacenter = datacenter
+        self.isServer = isServer
+        self.advertiseAddress = advertiseAddress
+        self.serverPort = serverPort
+        self.httpPort = httpPort
+        self.dnsPort = dnsPort
+    }
+}
+
+/// What the faces (HTTP, DNS) and the local agent talk to. On a server it stands on the replica; on an agent it
+/// forwards over one pipelined stream. Cancelling the calling task frees what the call holds at once.
+public protocol ClusterAccess: Sendable {
+    var identity: LocalIdentity { get }
+
+    /// Replicates a command and returns its result once a quorum's disks hold it and this server has applied it (so
+    /// that a read here afterwards sees it). Forwards where this process does not lead; holds it up to 7 s while
+    /// there is no leader. Applied at most once, however often it is retried inside. `idempotencyKey`: a client's own
+    /// (client, sequence) for retries across requests.
+    func propose(_ command: LogCommand, identity: String, timeout: Nanoseconds) async throws(ClusterError) -> LogResult
+
+    /// A state that keeps the promise, on a server. An agent throws `notAServer`: it forwards whole requests.
+    func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView
+
+    /// Waits until something in `watches` changes after `index` was applied, or the time is over. Returns at once when
+    /// it already has, and when the whole state was replaced. On a server.
+    func waitForChange(of watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds) async throws(ClusterError)
+
+    /// Starts a session's TTL anew, at the leader. False: no such session.
+    func renewSession(_ id: String) async throws(ClusterError) -> Bool
+
+    /// `address:port` of the leader's RPC listener; "" when none is known.
+    func leaderAddress() async -> String
+    /// RPC addresses of the voters.
+    func peerAddresses() async -> [String]
+    func raftStatus() async throws(ClusterError) -> PeerRaftStatus
+    func raftAdmin(_ request: PeerRaftAdmin) async throws(ClusterError)
+
+    /// An agent sends a whole HTTP request, or a DNS packet, to its server. A server throws `notAServer` here.
+    func forward(_ request: PeerHTTPRequest, timeout: Nanoseconds) async throws(ClusterError) -> PeerHTTPResponse
+    func forward(dns packet: [UInt8], overTCP: Bool) async throws(ClusterError) -> [UInt8]
+}

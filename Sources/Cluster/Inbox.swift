@@ -1,0 +1,146 @@
+import Glibc
+import Units
+
+/// A bounded queue into one thread: many post, one takes everything at once. One wake-up per batch.
+// Sendable by the mutex: `items`, `closed` and `sleeping` are touched only while it is held.
+final class Inbox<Item: Sendable>: @unchecked Sendable {
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private let condition: UnsafeMutablePointer<pthread_cond_t>
+    private var items: [Item] = []
+    private var closed = false
+    private var sleeping = false
+    private let limit: Int
+
+    init(limit: Int) {
+        self.limit = limit
+        self.mutex = .allocate(capacity: 1)
+        self.condition = .allocate(capacity: 1)
+        pthread_mutex_init(self.mutex, nil)
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(self.condition, &attributes)
+        pthread_condattr_destroy(&attributes)
+    }
+
+    deinit {
+        pthread_cond_destroy(self.condition)
+        pthread_mutex_destroy(self.mutex)
+        self.condition.deallocate()
+        self.mutex.deallocate()
+    }
+
+    /// False when the queue is full or closed; the item was not taken. `always`: what a lower room must be able to
+    /// report back (a finished write) passes the bound, since its number is bounded where it was asked for.
+    @discardableResult
+    func post(_ item: Item, always: Bool = false) -> Bool {
+        pthread_mutex_lock(self.mutex)
+        guard !self.closed, always || self.items.count < self.limit else {
+            pthread_mutex_unlock(self.mutex)
+            return false
+        }
+        self.items.append(item)
+        let wake = self.sleeping
+        self.sleeping = false
+        pthread_mutex_unlock(self.mutex)
+        if wake { pthread_cond_signal(self.condition) }
+        return true
+    }
+
+    /// As `post`, for many at once; those that do not fit are returned.
+    func post(contentsOf new: [Item]) -> ArraySlice<Item> {
+        pthread_mutex_lock(self.mutex)
+        let room = self.closed ? 0 : max(0, min(new.count, self.limit - self.items.count))
+        self.items.append(contentsOf: new[..<room])
+        let wake = self.sleeping && room > 0
+        if wake { self.sleeping = false }
+        pthread_mutex_unlock(self.mutex)
+        if wake { pthread_cond_signal(self.condition) }
+        return new[room...]
+    }
+
+    /// Everything that was posted, in order; empty when `timeout` passed first; nil once closed and drained.
+    func take(timeout: Nanoseconds) -> [Item]? {
+        pthread_mutex_lock(self.mutex)
+        if self.items.isEmpty, !self.closed, timeout > .zero {
+            var until = timespec()
+            clock_gettime(CLOCK_MONOTONIC, &until)
+            let nanoseconds = UInt64(until.tv_nsec) + timeout.rawValue
+            until.tv_sec += Int(nanoseconds / 1_000_000_000)
+            until.tv_nsec = Int(nanoseconds % 1_000_000_000)
+            self.sleeping = true
+            while self.items.isEmpty, !self.closed, self.sleeping {
+                if pthread_cond_timedwait(self.condition, self.mutex, &until) == ETIMEDOUT { break }
+            }
+            self.sleeping = false
+        }
+        let taken = self.items
+        self.items = []
+        let ended = taken.isEmpty && self.closed
+        pthread_mutex_unlock(self.mutex)
+        return ended ? nil : taken
+    }
+
+    func close() {
+        pthread_mutex_lock(self.mutex)
+        self.closed = true
+        self.sleeping = false
+        pthread_mutex_unlock(self.mutex)
+        pthread_cond_signal(self.condition)
+    }
+}
+
+/// Starts a thread with a name that shows in `top -H`. Blocking work stays off Swift's cooperative pool.
+final class WorkerThread: Sendable {
+    private let finished = Inbox<Bool>(limit: 1)
+
+    init(name: String, _ body: @escaping @Sendable () -> Void) {
+        let finished = self.finished
+        let start = ThreadStart {
+            body()
+            finished.close()
+        }
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        var thread = pthread_t()
+        let result = pthread_create(
+            &thread, &attributes,
+            { argument in
+                guard let argument else { return nil }
+                Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue().body()
+                return nil
+            }, Unmanaged.passRetained(start).toOpaque())
+        pthread_attr_destroy(&attributes)
+        invariant(result == 0, "pthread_create failed with \(result)")
+        pthread_setname_np(thread, name)
+    }
+
+    /// Waits for the thread's end.
+    func join(timeout: Nanoseconds) {
+        let slices = max(1, timeout.rawValue / 10_000_000)
+        for _ in 0..<slices where self.finished.take(timeout: .milliseconds(10)) == nil { return }
+    }
+}
+
+private final class ThreadStart: Sendable {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+}
+
+/// The process's clocks: the one place that reads them for the rooms above.
+enum SystemClock {
+    /// CLOCK_MONOTONIC: unaffected by jumps of the wall clock.
+    static func now() -> Instant {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+    }
+
+    /// Nanoseconds since 1970.
+    static func wallTime() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}

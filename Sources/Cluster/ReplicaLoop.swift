@@ -1,0 +1,318 @@
+import Logging
+import Protocol
+import Raft
+import Registry
+import Replica
+import Synchronization
+import Units
+
+/// What the replica's thread is asked.
+enum LoopItem: Sendable {
+    case input(ReplicaInput)
+    case messages([Message])
+    case propose(LogEnvelope, deadline: Instant, reply: @Sendable (ProposeOutcome) -> Void)
+    case read(deadline: Instant, reply: @Sendable (ReadOutcome) -> Void)
+    case renewSession(String, deadline: Instant, reply: @Sendable (RenewOutcome) -> Void)
+    case administer(Administration, deadline: Instant, reply: @Sendable (RefusalReason?) -> Void)
+    case status(reply: @Sendable (PeerRaftStatus) -> Void)
+    case stop
+}
+
+enum Administration: Sendable {
+    case join(Member)
+    case change(MembershipChange)
+    case transfer(to: NodeID?)
+}
+
+enum ProposeOutcome: Sendable {
+    case applied(LogResult)
+    /// `mayApply`: it may stand in the log; a retry must carry the same sequence.
+    case refused(RefusalReason, mayApply: Bool)
+}
+enum ReadOutcome: Sendable { case readable, refused(RefusalReason) }
+enum RenewOutcome: Sendable { case renewed(found: Bool), refused(RefusalReason) }
+
+/// What other threads may look at, published after each batch.
+struct Published: Sendable {
+    var registry: Registry
+    var isReady = false
+    var leader: NodeID?
+    var isLeader = false
+    var term = Term.zero
+    var configuration = Configuration.empty
+    var lastLeaderContact = Instant.start
+    /// Why the server stopped, once it has.
+    var halted: String?
+
+    var leaderMember: Member? { self.leader.flatMap { self.configuration.member($0) } }
+}
+
+/// The shell around the replica: a thread that takes everything that happened, steps, flushes once, and obeys. It
+/// branches on no protocol state.
+final class ReplicaLoop: Sendable {
+    let inbox: Inbox<LoopItem>
+    let published: Mutex<Published>
+    let watches: WatchHub
+    private let outlets: Outlets
+    private let logger: Logger
+
+    /// Where directives go.
+    struct Outlets: Sendable {
+        var persist: @Sendable ([PersistBatch]) -> Void
+        var send: @Sendable ([Message]) -> Void
+        var storage: @Sendable (ReplicaDirective) -> Void
+        var leadershipChanged: @Sendable () -> Void
+        /// The server must stop; the text says why.
+        var halt: @Sendable (String) -> Void
+    }
+
+    /// Waiting requests beyond this are refused as overloaded.
+    static let requestsMax = 65_536
+    /// Ticks come at least this often.
+    private static let tick = Nanoseconds.milliseconds(10)
+
+    init(registry: Registry, watches: WatchHub, outlets: Outlets, logger: Logger) {
+        self.inbox = Inbox(limit: Self.requestsMax)
+        self.published = Mutex(Published(registry: registry))
+        self.watches = watches
+        self.outlets = outlets
+        self.logger = logger
+    }
+
+    func start(_ replica: Replica) -> WorkerThread {
+        WorkerThread(name: "serai-replica") {
+            var state = LoopState(replica: replica)
+            self.publish(state.replica, Publication())
+            self.run(&state)
+        }
+    }
+
+    private func run(_ state: inout LoopState) {
+        var directives: [ReplicaDirective] = []
+        var lastTick = SystemClock.now()
+        while let items = self.inbox.take(timeout: Self.tick) {
+            let now = SystemClock.now()
+            let wallTime = SystemClock.wallTime()
+            for item in items {
+                if case .stop = item {
+                    state.refuseAll()
+                    return
+                }
+                self.handle(item, &state, at: now, wallTime: wallTime, into: &directives)
+            }
+            if now.since(lastTick) >= Self.tick || now >= state.replica.nextDeadline {
+                lastTick = now
+                state.replica.step(.tick, at: now, wallTime: wallTime, into: &directives)
+                state.expire(at: now)
+            }
+            state.replica.flush(at: now, wallTime: wallTime, into: &directives)
+            self.obey(&directives, &state)
+        }
+        state.refuseAll()
+    }
+
+    private func handle(
+        _ item: LoopItem, _ state: inout LoopState, at now: Instant, wallTime: UInt64,
+        into directives: inout [ReplicaDirective]
+    ) {
+        switch item {
+        case .input(let input):
+            state.replica.step(input, at: now, wallTime: wallTime, into: &directives)
+        case .messages(let messages):
+            for message in messages {
+                state.replica.step(.message(message), at: now, wallTime: wallTime, into: &directives)
+            }
+        case .propose(let envelope, let deadline, let reply):
+            let token = state.register(.propose(reply), deadline: deadline)
+            state.replica.step(
+                .propose(token: token, envelope: envelope), at: now, wallTime: wallTime, into: &directives)
+        case .read(let deadline, let reply):
+            let token = state.register(.read(reply), deadline: deadline)
+            state.replica.step(.read(token: token), at: now, wallTime: wallTime, into: &directives)
+        case .renewSession(let id, let deadline, let reply):
+            let token = state.register(.renew(reply), deadline: deadline)
+            state.replica.step(.renewSession(token: token, id: id), at: now, wallTime: wallTime, into: &directives)
+        case .administer(let administration, let deadline, let reply):
+            let token = state.register(.administer(reply), deadline: deadline)
+            let input: ReplicaInput
+            switch administration {
+            case .join(let member): input = .join(token: token, member)
+            case .change(let change): input = .changeMembership(token: token, change)
+            case .transfer(let to): input = .transferLeadership(token: token, to: to)
+            }
+            state.replica.step(input, at: now, wallTime: wallTime, into: &directives)
+        case .status(let reply):
+            reply(state.replica.status(at: now))
+        case .stop:
+            break
+        }
+    }
+
+    /// First what others wait for (messages, disk), then what became visible, then the answers: whoever has an answer
+    /// can see what it speaks of.
+    private func obey(_ directives: inout [ReplicaDirective], _ state: inout LoopState) {
+        var batches: [PersistBatch] = []
+        var messages: [Message] = []
+        var publication = Publication()
+        for directive in directives {
+            switch directive {
+            case .persist(let batch): batches.append(batch)
+            case .send(let message): messages.append(message)
+            case .fetchEntries, .readSnapshotChunk, .storeSnapshotChunk, .installSnapshot, .takeSnapshot, .compact:
+                self.flush(&batches)
+                self.outlets.storage(directive)
+            case .publish(let keys, let everything): publication.add(keys, everything: everything)
+            case .leadership: publication.leadershipChanged = true
+            case .trace(let event): self.trace(event)
+            case .halt(let reason):
+                self.published.withLock { $0.halted = reason }
+                self.outlets.halt(reason)
+            case .answer, .refuse, .readable, .readRefused, .sessionRenewed, .administered: break
+            }
+        }
+        if !messages.isEmpty { self.outlets.send(messages) }
+        self.flush(&batches)
+        if publication.isNeeded || state.contactMoved() { self.publish(state.replica, publication) }
+        if publication.leadershipChanged { self.outlets.leadershipChanged() }
+        self.reply(directives, &state)
+        directives.removeAll(keepingCapacity: true)
+    }
+
+    private func reply(_ directives: [ReplicaDirective], _ state: inout LoopState) {
+        for directive in directives {
+            switch directive {
+            case .answer(let token, let result):
+                if case .propose(let reply) = state.take(token) { reply(.applied(result)) }
+            case .refuse(let token, let reason, let mayApply):
+                state.refuse(token, reason, mayApply: mayApply)
+            case .readable(let tokens):
+                for token in tokens {
+                    if case .read(let reply) = state.take(token) { reply(.readable) }
+                }
+            case .readRefused(let tokens, let reason):
+                for token in tokens { state.refuse(token, reason, mayApply: false) }
+            case .sessionRenewed(let token, let found):
+                if case .renew(let reply) = state.take(token) { reply(.renewed(found: found)) }
+            case .administered(let token, let reason):
+                if case .administer(let reply) = state.take(token) { reply(reason) }
+            case .persist, .send, .fetchEntries, .readSnapshotChunk, .storeSnapshotChunk, .installSnapshot,
+                .takeSnapshot, .compact, .publish, .leadership, .trace, .halt:
+                break
+            }
+        }
+    }
+
+    private struct Publication {
+        var touched: [Touch] = []
+        var everything = false
+        var changed = false
+        var leadershipChanged = false
+        var isNeeded: Bool { self.changed || self.leadershipChanged }
+
+        mutating func add(_ keys: [Touch], everything: Bool) {
+            self.changed = true
+            self.touched += keys
+            self.everything = self.everything || everything
+        }
+    }
+
+    private func flush(_ batches: inout [PersistBatch]) {
+        guard !batches.isEmpty else { return }
+        self.outlets.persist(batches)
+        batches.removeAll()
+    }
+
+    private func publish(_ replica: Replica, _ publication: Publication) {
+        self.published.withLock {
+            $0.registry = replica.registry
+            $0.isReady = replica.isReady
+            $0.leader = replica.raft.leader
+            $0.isLeader = replica.isLeader
+            $0.term = replica.raft.term
+            $0.configuration = replica.raft.configuration
+            $0.lastLeaderContact = replica.raft.lastLeaderContact
+        }
+        if publication.everything || !publication.touched.isEmpty {
+            self.watches.publish(
+                publication.touched, at: replica.registry.appliedIndex, everything: publication.everything)
+        }
+    }
+
+    private func trace(_ event: TraceEvent) {
+        switch event {
+        case .becameLeader(let term): self.logger.notice("leads", metadata: ["term": "\(term)"])
+        case .steppedDown(let term, let reason):
+            self.logger.notice("stepped down", metadata: ["term": "\(term)", "reason": "\(reason)"])
+        case .leaderChanged(let leader, let term):
+            self.logger.info("leader changed", metadata: ["leader": "\(leader?.description ?? "none")", "term": "\(term)"])
+        case .becameCandidate(let term): self.logger.info("campaigns", metadata: ["term": "\(term)"])
+        case .configurationCommitted(let configuration, let index):
+            let names = configuration.voters.map(\.name).joined(separator: ",")
+            self.logger.notice("configuration committed", metadata: ["index": "\(index)", "voters": "\(names)"])
+        case .quarantineLifted(let index):
+            self.logger.notice("log healed, this server votes again", metadata: ["index": "\(index)"])
+        case .snapshotInstalled(let index):
+            self.logger.notice("snapshot installed", metadata: ["index": "\(index)"])
+        case .snapshotSendStarted(let peer, let index):
+            self.logger.info("sends a snapshot", metadata: ["to": "\(peer)", "index": "\(index)"])
+        case .configurationAppended, .configurationRolledBack, .becameFollower, .becamePreCandidate, .ignored:
+            self.logger.debug("\(event)")
+        }
+    }
+}
+
+/// What lives on the replica's thread alone.
+struct LoopState {
+    enum Waiter {
+        case propose(@Sendable (ProposeOutcome) -> Void)
+        case read(@Sendable (ReadOutcome) -> Void)
+        case renew(@Sendable (RenewOutcome) -> Void)
+        case administer(@Sendable (RefusalReason?) -> Void)
+    }
+
+    var replica: Replica
+    private var waiters: [UInt64: (waiter: Waiter, deadline: Instant)] = [:]
+    private var nextToken: UInt64 = 0
+    private var nextExpiry = Instant.start
+    private var lastContactPublished = Instant.start
+
+    init(replica: Replica) { self.replica = replica }
+
+    mutating func register(_ waiter: Waiter, deadline: Instant) -> UInt64 {
+        self.nextToken += 1
+        self.waiters[self.nextToken] = (waiter, deadline)
+        return self.nextToken
+    }
+
+    mutating func take(_ token: UInt64) -> Waiter? { self.waiters.removeValue(forKey: token)?.waiter }
+
+    mutating func refuse(_ token: UInt64, _ reason: RefusalReason, mayApply: Bool) {
+        switch self.take(token) {
+        case .propose(let reply): reply(.refused(reason, mayApply: mayApply))
+        case .read(let reply): reply(.refused(reason))
+        case .renew(let reply): reply(.refused(reason))
+        case .administer(let reply): reply(reason)
+        case nil: break
+        }
+    }
+
+    /// Ten times a second: whoever waits beyond the deadline is told so.
+    mutating func expire(at now: Instant) {
+        guard now >= self.nextExpiry else { return }
+        self.nextExpiry = now + .milliseconds(100)
+        let late = self.waiters.filter { $0.value.deadline <= now }.map(\.key)
+        for token in late { self.refuse(token, .timedOut, mayApply: true) }
+    }
+
+    mutating func refuseAll() {
+        for token in Array(self.waiters.keys) { self.refuse(token, .lostLeadership, mayApply: true) }
+    }
+
+    /// True when the last contact with a leader is newer than what was published, by a tenth of a second or more.
+    mutating func contactMoved() -> Bool {
+        let contact = self.replica.raft.lastLeaderContact
+        guard contact.since(self.lastContactPublished) >= .milliseconds(100) else { return false }
+        self.lastContactPublished = contact
+        return true
+    }
+}

@@ -1,0 +1,116 @@
+import Raft
+import Units
+
+/// How servers with empty logs become one cluster, and never two.
+///
+/// A server founds only what every expected server has promised, and each server stands by one promise at a time, on
+/// disk. The founder is the server with the lowest id; only it writes the first entry, after all promises are in.
+///
+/// Why two clusters can't come about: to found {A, B, C} its founder needs a promise of each of A, B and C, and so
+/// does the founder of any other configuration that shares a server with it. A promise moves to another founder only
+/// when the first one's data directory is gone (its name answers with another id) while every expected server answers
+/// with an empty log: then nothing that could have been acknowledged in the first is left anywhere.
+public struct Bootstrap: Sendable {
+    /// A server's word that it will be part of this configuration and no other; durable before it is given.
+    public struct Promise: Sendable, Equatable {
+        public var founder: NodeID
+        /// Rises with each attempt of one founder.
+        public var ballot: UInt64
+        public var configuration: Configuration
+
+        public init(founder: NodeID, ballot: UInt64, configuration: Configuration) {
+            self.founder = founder
+            self.ballot = ballot
+            self.configuration = configuration
+        }
+    }
+
+    /// What a server says of itself.
+    public struct Answer: Sendable, Equatable {
+        public var member: Member
+        public var expect: Int
+        /// Its log is not empty: a cluster exists.
+        public var hasConfiguration: Bool
+
+        public init(member: Member, expect: Int, hasConfiguration: Bool) {
+            self.member = member
+            self.expect = expect
+            self.hasConfiguration = hasConfiguration
+        }
+    }
+
+    public enum Step: Sendable, Equatable {
+        /// Not yet; the text says what is waited for.
+        case wait(String)
+        /// A cluster exists: ask these servers to be taken in.
+        case join([Member])
+        /// Make this promise durable, ask the others for the same, and found when all have given it.
+        case prepare(Promise)
+        /// Make durable that the promise no longer binds, then go on with the next round.
+        case forget
+    }
+
+    public let me: Member
+    public let expect: Int
+    public private(set) var promise: Promise?
+
+    public init(me: Member, expect: Int, promise: Promise?) {
+        self.me = me
+        self.expect = expect
+        self.promise = promise
+    }
+
+    /// One round: everyone who answered, this server left out.
+    public mutating func round(_ answers: [Answer]) -> Step {
+        let others = answers.filter { $0.member.id != self.me.id }
+        let existing = others.filter(\.hasConfiguration)
+        if !existing.isEmpty { return .join(existing.map(\.member)) }
+        guard self.expect > 0 else { return .wait("this server founds no cluster (bootstrap_expect is not set)") }
+        if let other = others.first(where: { $0.expect != self.expect }) {
+            return .wait(
+                "\(other.member.name) expects \(other.expect) servers, this one \(self.expect): set bootstrap_expect alike")
+        }
+        var members = [self.me]
+        for answer in others where !members.contains(where: { $0.id == answer.member.id }) {
+            if let twin = members.first(where: { $0.name == answer.member.name }) {
+                return .wait("two servers are named \(twin.name): at \(twin.address) and at \(answer.member.address)")
+            }
+            members.append(answer.member)
+        }
+        guard members.count == self.expect else {
+            return .wait("\(members.count) of \(self.expect) expected servers have answered")
+        }
+        return self.found(members)
+    }
+
+    private mutating func found(_ members: [Member]) -> Step {
+        if let promise = self.promise, !members.contains(where: { $0.id == promise.founder }) {
+            let name = promise.configuration.member(promise.founder)?.name
+            guard members.contains(where: { $0.name == name }) else {
+                return .wait("the founder \(name ?? promise.founder.description) does not answer")
+            }
+            self.promise = nil
+            return .forget
+        }
+        let configuration = Configuration(voters: members)
+        guard configuration.voters.first?.id == self.me.id else {
+            return .wait("\(configuration.voters.first?.name ?? "") founds the cluster")
+        }
+        let promise = Promise(
+            founder: self.me.id, ballot: (self.promise?.ballot ?? 0) + 1, configuration: configuration)
+        self.promise = promise
+        return .prepare(promise)
+    }
+
+    /// Another server asks for this server's word. True: it must be durable before the answer leaves.
+    public mutating func prepare(_ asked: Promise, logIsEmpty: Bool) -> Bool {
+        guard logIsEmpty, asked.configuration.voters.contains(where: { $0.id == self.me.id }),
+            asked.configuration.voters.contains(where: { $0.id == asked.founder })
+        else { return false }
+        if let promise = self.promise {
+            guard promise.founder == asked.founder, promise.ballot < asked.ballot else { return false }
+        }
+        self.promise = asked
+        return true
+    }
+}

@@ -1,0 +1,192 @@
+import Protocol
+import Raft
+import Registry
+import Units
+
+/// What only a leader keeps, in memory: session timers, node leases, servers on their way in. It is made anew, with
+/// full leases, by each new leader.
+package struct LeaderDuties: Sendable {
+    var term: Term
+    var sessions = DeadlineQueue()
+    var nodes = DeadlineQueue()
+    /// Nodes that are marked critical and were heard of again.
+    var revived: [String] = []
+    /// Learners that have caught up, with the time that was first seen; sorted by id.
+    var caughtUp: [(id: NodeID, since: Instant)] = []
+    /// Token of the leader's own membership change that is not answered yet.
+    var changeInFlight: UInt64?
+    var hashProposedAt = LogIndex.zero
+    var nextSweep: Instant
+    /// The configuration whose servers stand in the catalog, and when that was last looked at.
+    var reconciledConfiguration = LogIndex.zero
+    var reconciledAt = Instant.start
+
+    mutating func membershipAnswered(token: UInt64, _ reason: RefusalReason?) {
+        if self.changeInFlight == token { self.changeInFlight = nil }
+    }
+}
+
+extension Replica {
+    /// Notices that leadership came or went, once per flush.
+    mutating func noteLeadership(at now: Instant, wallTime: UInt64, into directives: inout [ReplicaDirective]) {
+        let leads = self.isLeader
+        if self.raft.leader != self.knownLeader || self.raft.term != self.knownTerm || leads != self.wasLeader {
+            self.knownLeader = self.raft.leader
+            self.knownTerm = self.raft.term
+            directives.append(.leadership(leader: self.raft.leader, term: self.raft.term, isLeader: leads))
+        }
+        let stillSame = leads && self.duties?.term == self.raft.term
+        if self.wasLeader, !stillSame {
+            self.refuseProposals(into: &directives)
+            self.duties = nil
+        }
+        if leads, self.duties == nil { self.takeUpDuties(at: now) }
+        self.wasLeader = leads
+    }
+
+    private mutating func takeUpDuties(at now: Instant) {
+        self.clock.becomeLeader()
+        var duties = LeaderDuties(term: self.raft.term, nextSweep: now)
+        for (id, ttl) in self.registry.sessionsWithTTL {
+            duties.sessions.set(id, deadline: now + self.sessionLease(ttl))
+        }
+        for name in self.registry.nodesWithCheck(Self.serfHealth) {
+            duties.nodes.set(name, deadline: now + self.settings.nodeLease)
+        }
+        self.duties = duties
+    }
+
+    private func sessionLease(_ ttl: Nanoseconds) -> Nanoseconds {
+        Nanoseconds(ttl.rawValue * self.settings.sessionTTLFactor)
+    }
+
+    static var serfHealth: String { "serfHealth" }
+
+    /// Keeps the timers in step with what was applied.
+    mutating func noteApplied(_ applied: Applied, at now: Instant) {
+        for touch in applied.touched {
+            switch touch.table {
+            case .sessions:
+                let id = touch.key.description
+                if let ttl = self.registry.sessionTTL(id) {
+                    if self.duties?.sessions.deadline(of: id) == nil {
+                        self.duties?.sessions.set(id, deadline: now + self.sessionLease(ttl))
+                    }
+                } else {
+                    self.duties?.sessions.remove(id)
+                }
+            case .nodes:
+                let name = touch.key.description
+                if self.registry.hasCheck(Self.serfHealth, onNode: name) {
+                    if self.duties?.nodes.deadline(of: name) == nil {
+                        self.duties?.nodes.set(name, deadline: now + self.settings.nodeLease)
+                    }
+                } else {
+                    self.duties?.nodes.remove(name)
+                }
+            case .kv, .services, .checks:
+                break
+            }
+        }
+    }
+
+    mutating func renewSession(
+        _ id: String, token: UInt64, at now: Instant, into directives: inout [ReplicaDirective]
+    ) {
+        guard self.duties != nil, self.isLeader else {
+            directives.append(.refuse(token: token, .notLeader(self.raft.leader), mayApply: false))
+            return
+        }
+        let found = self.registry.hasSession(id)
+        if found, let ttl = self.registry.sessionTTL(id) {
+            self.duties?.sessions.set(id, deadline: now + self.sessionLease(ttl))
+        }
+        directives.append(.sessionRenewed(token: token, found: found))
+    }
+
+    mutating func leasesHeld(_ names: [String], at now: Instant) {
+        guard self.duties != nil else { return }
+        for name in names {
+            self.duties?.nodes.set(name, deadline: now + self.settings.nodeLease)
+            self.noteAlive(name)
+        }
+    }
+
+    /// A node that is heard of although it stands as critical is to be set right at the next sweep.
+    mutating func noteAlive(_ name: String) {
+        guard self.registry.hasCriticalCheck(Self.serfHealth, onNode: name),
+            let revived = self.duties?.revived, revived.count < 1024, !revived.contains(name)
+        else { return }
+        self.duties?.revived.append(name)
+    }
+
+    // MARK: - On each tick
+
+    mutating func performDuties(at now: Instant, wallTime: UInt64, into directives: inout [ReplicaDirective]) {
+        guard self.isLeader, self.duties != nil, self.raft.hasCommittedInTerm else { return }
+        self.expireSessions(at: now, wallTime: wallTime, into: &directives)
+        self.proposeStateHash(at: now, wallTime: wallTime, into: &directives)
+        guard let sweep = self.duties?.nextSweep, sweep <= now else { return }
+        self.duties?.nextSweep = now + .milliseconds(250)
+        self.renewServerLeases(at: now)
+        self.judgeNodes(at: now, wallTime: wallTime, into: &directives)
+        self.reconcileServers(at: now, wallTime: wallTime, into: &directives)
+        self.promoteJoined(at: now, into: &directives)
+    }
+
+    mutating func decide(
+        _ command: LogCommand, at now: Instant, wallTime: UInt64, into directives: inout [ReplicaDirective]
+    ) {
+        var envelope = LogEnvelope()
+        envelope.command = command
+        envelope.originNode = self.id.rawValue
+        envelope.identity = "leader"
+        envelope.decidedInTerm = self.raft.term.rawValue
+        self.propose(envelope, token: self.internalToken(), at: now, wallTime: wallTime, into: &directives)
+    }
+
+    private mutating func expireSessions(
+        at now: Instant, wallTime: UInt64, into directives: inout [ReplicaDirective]
+    ) {
+        var destroy = LogSessionDestroy()
+        while destroy.ids.count < 256, let id = self.duties?.sessions.popExpired(at: now) { destroy.ids.append(id) }
+        guard !destroy.ids.isEmpty else { return }
+        // A proposal that gets lost is made again: the timers come back for what still exists.
+        for id in destroy.ids { self.duties?.sessions.set(id, deadline: now + .seconds(10)) }
+        var command = LogCommand()
+        command.sessionDestroy = destroy
+        self.decide(command, at: now, wallTime: wallTime, into: &directives)
+    }
+
+    private mutating func proposeStateHash(
+        at now: Instant, wallTime: UInt64, into directives: inout [ReplicaDirective]
+    ) {
+        guard let (index, hash) = self.registry.newestRememberedHash,
+            let last = self.duties?.hashProposedAt, index > last
+        else { return }
+        self.duties?.hashProposedAt = index
+        var command = LogCommand()
+        command.stateHash.atIndex = index.rawValue
+        command.stateHash.hash = .init(hash)
+        self.decide(command, at: now, wallTime: wallTime, into: &directives)
+    }
+
+    /// A server that answers the leader's appends is alive; so is the leader itself.
+    private mutating func renewServerLeases(at now: Instant) {
+        let deadline = now + self.settings.nodeLease
+        for member in self.raft.configuration.allMembers {
+            let recent: Bool
+            if member.id == self.id {
+                recent = true
+            } else if let contact = self.raft.lastContact(with: member.id) {
+                recent = now.since(contact) < .seconds(2)
+            } else {
+                recent = false
+            }
+            if recent {
+                self.duties?.nodes.set(member.name, deadline: deadline)
+                self.noteAlive(member.name)
+            }
+        }
+    }
+}

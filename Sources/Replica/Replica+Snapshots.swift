@@ -1,0 +1,52 @@
+import Raft
+import Registry
+import Units
+
+extension Replica {
+    mutating func snapshotIfDue(into directives: inout [ReplicaDirective]) {
+        let since = self.registry.appliedIndex.distance(from: self.snapshotIndex)
+        if since >= self.settings.snapshotThreshold { self.takeSnapshot(into: &directives) }
+    }
+
+    /// One snapshot is made at a time; its state is a copy, so writing goes on meanwhile.
+    mutating func takeSnapshot(into directives: inout [ReplicaDirective]) {
+        guard !self.snapshotInProgress, self.registry.appliedIndex > self.snapshotIndex else { return }
+        self.snapshotInProgress = true
+        let index = self.registry.appliedIndex
+        let (configuration, configurationIndex) = self.raft.configuration(at: index)
+        directives.append(
+            .takeSnapshot(
+                SnapshotRequest(
+                    registry: self.registry, index: index, term: self.registry.appliedTerm,
+                    configuration: configuration, configurationIndex: configurationIndex)))
+    }
+
+    mutating func snapshotWritten(_ meta: SnapshotMeta?, at now: Instant, into directives: inout [ReplicaDirective]) {
+        self.snapshotInProgress = false
+        // A snapshot that a leader sent meanwhile may be newer: then the own one is of no use.
+        guard let meta, meta.index > self.snapshotIndex else { return }
+        self.snapshotIndex = meta.index
+        let trailing = UInt64(self.settings.trailingLogs)
+        let through = LogIndex(meta.index.rawValue > trailing ? meta.index.rawValue - trailing : 0)
+        self.raftStep(.snapshotTaken(meta: meta, compactedTo: through), at: now, into: &directives)
+        if through > .zero { directives.append(.compact(through: through)) }
+    }
+
+    mutating func snapshotLoaded(
+        _ meta: SnapshotMeta, registry: Registry?, from: NodeID, at now: Instant,
+        into directives: inout [ReplicaDirective]
+    ) {
+        if let registry {
+            invariant(
+                registry.appliedIndex == meta.index,
+                "snapshot of \(meta.index) holds a state of \(registry.appliedIndex)")
+            self.registry = registry
+            self.snapshotIndex = meta.index
+            self.refuseProposals(into: &directives)
+            self.everythingTouched = true
+            self.appliedInStep = true
+        }
+        self.raftStep(
+            .snapshotInstalled(meta: meta, succeeded: registry != nil, from: from), at: now, into: &directives)
+    }
+}

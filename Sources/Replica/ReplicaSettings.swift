@@ -1,0 +1,34 @@
+import Raft
+import Units
+
+/// What tunes a replica. Validated when made.
+public struct ReplicaSettings: Sendable, Equatable {
+    public var raft = RaftSettings()
+    /// A snapshot is made when this many entries were applied since the last one.
+    public var snapshotThreshold: Int = 16_384
+    /// Entries kept in the log behind a snapshot, so that a follower a little behind needs no snapshot.
+    public var trailingLogs: Int = 10_240
+    /// The leader proposes a comparison of state hashes each time this many entries were applied. The registry
+    /// remembers its hash at multiples of 1,024, so this is one.
+    public var stateHashInterval: UInt64 = 1024
+    /// A node that nobody has heard of for this long turns critical.
+    public var nodeLease: Nanoseconds = .seconds(10)
+    /// A session is destroyed when this many of its TTLs have passed without renewal (Consul's doubling).
+    public var sessionTTLFactor: UInt64 = 2
+    public var datacenter = "dc1"
+    /// A server that joined as a learner must have kept up this long before it is promoted.
+    public var promotionDelay: Nanoseconds = .milliseconds(500)
+
+    public init() {}
+
+    /// The first setting that makes no sense, with its name; nil when all do.
+    public var complaint: String? {
+        if let complaint = self.raft.complaint { return complaint }
+        if self.snapshotThreshold < 1 { return "snapshot_threshold must be at least 1" }
+        if self.trailingLogs < 0 { return "trailing_logs must not be negative" }
+        if self.stateHashInterval == 0 || self.stateHashInterval % 1024 != 0 {
+            return "state_hash_interval must be a multiple of 1024"
+        }
+        return nil
+    }
+}
