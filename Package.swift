@@ -28,6 +28,7 @@ let x509 = product("X509", "swift-certificates")
 let asn1 = product("SwiftASN1", "swift-asn1")
 let protobuf = product("SwiftProtobuf", "swift-protobuf")
 let hummingbird = product("Hummingbird", "hummingbird")
+let hummingbirdCore = product("HummingbirdCore", "hummingbird")
 let httpClient = product("AsyncHTTPClient", "async-http-client")
 let arguments = product("ArgumentParser", "swift-argument-parser")
 let histogram = product("Histogram", "hdrhistogram-swift")
@@ -42,14 +43,15 @@ let rooms: [Room] = [
     Room(name: "DNSCodec", rooms: ["Units"]),
     Room(name: "Raft", rooms: ["Units"], products: [deque]),
     Room(name: "Registry", rooms: ["Units", "PersistentMap", "Protocol"]),
-    Room(name: "Replica", rooms: ["Units", "Protocol", "Raft", "Registry"], products: [deque]),
+    Room(name: "Replica", rooms: ["Units", "PersistentMap", "Protocol", "Raft", "Registry"], products: [deque, protobuf]),
     // I/O
     Room(name: "CFaultVFS", tested: false, kind: .c),
-    Room(name: "Storage", rooms: ["Units", "Protocol", "Raft", "Registry"], products: [grdb, crypto], testRooms: ["CFaultVFS"]),
+    Room(name: "Storage", rooms: ["Units", "Protocol", "Raft", "Registry"], products: [grdb, crypto], testRooms: ["FaultDisk"]),
+    Room(name: "FaultDisk", rooms: ["Storage", "CFaultVFS"], tested: false),
     Room(name: "Certificates", rooms: ["Units", "Protocol"], products: [x509, asn1, crypto]),
     Room(
         name: "Transport", rooms: ["Units", "Protocol", "Raft", "Certificates"],
-        products: [nioCore, nioPosix, nioSSL, logging]),
+        products: [nioCore, nioPosix, nioSSL, nioTLS, logging]),
     Room(
         name: "HealthChecks", rooms: ["Units"],
         products: [httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioTLS, logging]),
@@ -61,7 +63,7 @@ let rooms: [Room] = [
     // faces
     Room(
         name: "HTTPAPI", rooms: ["Units", "Protocol", "Registry", "Cluster", "LocalAgent"],
-        products: [hummingbird, nioCore, logging]),
+        products: [hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging]),
     Room(name: "DNSServer", rooms: ["Units", "DNSCodec", "Registry", "Cluster"], products: [nioCore, nioPosix, logging]),
     // whole
     Room(
@@ -72,15 +74,16 @@ let rooms: [Room] = [
         ],
         products: [nioCore, nioPosix, logging, hummingbird]),
     Room(
-        name: "serai", rooms: ["Units", "Agent", "Certificates", "Storage", "Cluster"], products: [arguments, httpClient, nioCore, logging],
+        name: "serai", rooms: ["Units", "Agent", "Certificates", "Storage", "Cluster"],
+        products: [arguments, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL, logging],
         kind: .executable),
     // beside
     Room(name: "Linearizability"),
     Room(
-        name: "Simulation", rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Transport", "Linearizability", "CFaultVFS"]),
+        name: "Simulation", rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Transport", "Linearizability", "FaultDisk"]),
     Room(name: "simulate", rooms: ["Simulation"], products: [arguments], tested: false, kind: .executable),
     Room(
-        name: "load", rooms: ["Linearizability"], products: [nioCore, nioPosix, histogram, arguments, httpClient, nioSSL], tested: false,
+        name: "load", products: [nioCore, nioPosix, histogram, arguments], tested: false,
         kind: .executable),
 ]
 

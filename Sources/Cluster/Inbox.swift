@@ -81,6 +81,12 @@ final class Inbox<Item: Sendable>: @unchecked Sendable {
         return ended ? nil : taken
     }
 
+    var isClosed: Bool {
+        pthread_mutex_lock(self.mutex)
+        defer { pthread_mutex_unlock(self.mutex) }
+        return self.closed
+    }
+
     func close() {
         pthread_mutex_lock(self.mutex)
         self.closed = true
@@ -129,16 +135,16 @@ private final class ThreadStart: Sendable {
 }
 
 /// The process's clocks: the one place that reads them for the rooms above.
-enum SystemClock {
+package enum SystemClock {
     /// CLOCK_MONOTONIC: unaffected by jumps of the wall clock.
-    static func now() -> Instant {
+    package static func now() -> Instant {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
     }
 
     /// Nanoseconds since 1970.
-    static func wallTime() -> UInt64 {
+    package static func wallTime() -> UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)

@@ -53,15 +53,19 @@ final class ReplicaLoop: Sendable {
     let inbox: Inbox<LoopItem>
     let published: Mutex<Published>
     let watches: WatchHub
-    private let outlets: Outlets
     private let logger: Logger
+    private let running = Atomic(false)
+
+    /// True from `start` to the end: only then are items taken, and each gets its reply.
+    var isRunning: Bool { self.running.load(ordering: .acquiring) }
 
     /// Where directives go.
     struct Outlets: Sendable {
         var persist: @Sendable ([PersistBatch]) -> Void
         var send: @Sendable ([Message]) -> Void
         var storage: @Sendable (ReplicaDirective) -> Void
-        var leadershipChanged: @Sendable () -> Void
+        /// The log holds again what this server once promised.
+        var quarantineLifted: @Sendable () -> Void
         /// The server must stop; the text says why.
         var halt: @Sendable (String) -> Void
     }
@@ -71,33 +75,40 @@ final class ReplicaLoop: Sendable {
     /// Ticks come at least this often.
     private static let tick = Nanoseconds.milliseconds(10)
 
-    init(registry: Registry, watches: WatchHub, outlets: Outlets, logger: Logger) {
+    init(watches: WatchHub, logger: Logger) {
         self.inbox = Inbox(limit: Self.requestsMax)
-        self.published = Mutex(Published(registry: registry))
+        self.published = Mutex(Published(registry: Registry()))
         self.watches = watches
-        self.outlets = outlets
         self.logger = logger
     }
 
-    func start(_ replica: Replica) -> WorkerThread {
-        WorkerThread(name: "serai-replica") {
+    func start(_ replica: Replica, outlets: Outlets) -> WorkerThread {
+        self.running.store(true, ordering: .releasing)
+        return WorkerThread(name: "serai-replica") {
             var state = LoopState(replica: replica)
             self.publish(state.replica, Publication())
-            self.run(&state)
+            self.run(&state, outlets)
         }
     }
 
-    private func run(_ state: inout LoopState) {
+    /// Hands in what a lower room reports; it is never turned away, since it answers a question of this loop.
+    func report(_ input: ReplicaInput) {
+        self.inbox.post(.input(input), always: true)
+    }
+
+    /// Hands in a request. False: it was not taken, and gets no reply.
+    func ask(_ item: LoopItem) -> Bool {
+        self.isRunning && self.inbox.post(item)
+    }
+
+    private func run(_ state: inout LoopState, _ outlets: Outlets) {
         var directives: [ReplicaDirective] = []
         var lastTick = SystemClock.now()
         while let items = self.inbox.take(timeout: Self.tick) {
             let now = SystemClock.now()
             let wallTime = SystemClock.wallTime()
-            for item in items {
-                if case .stop = item {
-                    state.refuseAll()
-                    return
-                }
+            for (position, item) in items.enumerated() {
+                if case .stop = item { return self.end(items[(position + 1)...], &state) }
                 self.handle(item, &state, at: now, wallTime: wallTime, into: &directives)
             }
             if now.since(lastTick) >= Self.tick || now >= state.replica.nextDeadline {
@@ -106,9 +117,28 @@ final class ReplicaLoop: Sendable {
                 state.expire(at: now)
             }
             state.replica.flush(at: now, wallTime: wallTime, into: &directives)
-            self.obey(&directives, &state)
+            self.obey(&directives, &state, outlets)
         }
+        self.end([], &state)
+    }
+
+    /// Everyone who waits is told; what comes later is not taken.
+    private func end(_ unhandled: ArraySlice<LoopItem>, _ state: inout LoopState) {
+        self.running.store(false, ordering: .releasing)
+        self.inbox.close()
+        for item in unhandled + (self.inbox.take(timeout: .zero) ?? []) { Self.refuse(item) }
         state.refuseAll()
+    }
+
+    private static func refuse(_ item: LoopItem) {
+        switch item {
+        case .propose(_, _, let reply): reply(.refused(.lostLeadership, mayApply: false))
+        case .read(_, let reply): reply(.refused(.lostLeadership))
+        case .renewSession(_, _, let reply): reply(.refused(.lostLeadership))
+        case .administer(_, _, let reply): reply(.lostLeadership)
+        case .status(let reply): reply(PeerRaftStatus())
+        case .input, .messages, .stop: break
+        }
     }
 
     private func handle(
@@ -150,7 +180,7 @@ final class ReplicaLoop: Sendable {
 
     /// First what others wait for (messages, disk), then what became visible, then the answers: whoever has an answer
     /// can see what it speaks of.
-    private func obey(_ directives: inout [ReplicaDirective], _ state: inout LoopState) {
+    private func obey(_ directives: inout [ReplicaDirective], _ state: inout LoopState, _ outlets: Outlets) {
         var batches: [PersistBatch] = []
         var messages: [Message] = []
         var publication = Publication()
@@ -159,21 +189,22 @@ final class ReplicaLoop: Sendable {
             case .persist(let batch): batches.append(batch)
             case .send(let message): messages.append(message)
             case .fetchEntries, .readSnapshotChunk, .storeSnapshotChunk, .installSnapshot, .takeSnapshot, .compact:
-                self.flush(&batches)
-                self.outlets.storage(directive)
+                Self.flush(&batches, to: outlets)
+                outlets.storage(directive)
             case .publish(let keys, let everything): publication.add(keys, everything: everything)
             case .leadership: publication.leadershipChanged = true
-            case .trace(let event): self.trace(event)
+            case .trace(let event):
+                if case .quarantineLifted = event { outlets.quarantineLifted() }
+                self.trace(event)
             case .halt(let reason):
                 self.published.withLock { $0.halted = reason }
-                self.outlets.halt(reason)
+                outlets.halt(reason)
             case .answer, .refuse, .readable, .readRefused, .sessionRenewed, .administered: break
             }
         }
-        if !messages.isEmpty { self.outlets.send(messages) }
-        self.flush(&batches)
+        if !messages.isEmpty { outlets.send(messages) }
+        Self.flush(&batches, to: outlets)
         if publication.isNeeded || state.contactMoved() { self.publish(state.replica, publication) }
-        if publication.leadershipChanged { self.outlets.leadershipChanged() }
         self.reply(directives, &state)
         directives.removeAll(keepingCapacity: true)
     }
@@ -216,9 +247,9 @@ final class ReplicaLoop: Sendable {
         }
     }
 
-    private func flush(_ batches: inout [PersistBatch]) {
+    private static func flush(_ batches: inout [PersistBatch], to outlets: Outlets) {
         guard !batches.isEmpty else { return }
-        self.outlets.persist(batches)
+        outlets.persist(batches)
         batches.removeAll()
     }
 

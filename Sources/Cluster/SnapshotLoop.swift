@@ -11,22 +11,20 @@ enum SnapshotItem: Sendable {
     case readChunk(peer: NodeID, meta: SnapshotMeta, offset: UInt64, maxBytes: Int)
     case storeChunk(Message.SnapshotChunk, from: NodeID)
     case install(SnapshotMeta, from: NodeID)
-    case run(@Sendable (SnapshotStore) -> Void)
     case stop
 }
 
 /// The thread that writes, reads and receives snapshot files, away from the log's thread.
-// Sendable by confinement: `store` is used on this loop's thread alone, after `init` handed it over.
-final class SnapshotLoop: @unchecked Sendable {
+final class SnapshotLoop: Sendable {
     let inbox = Inbox<SnapshotItem>(limit: 4096)
     private let store: SnapshotStore
     private let logger: Logger
     private let report: @Sendable (ReplicaInput) -> Void
-    private let replaceLog: @Sendable (SnapshotMeta, @escaping @Sendable () -> Void) -> Void
+    private let replaceLog: @Sendable (SnapshotMeta, @escaping @Sendable (Bool) -> Void) -> Void
 
     init(
         store: SnapshotStore, logger: Logger, report: @escaping @Sendable (ReplicaInput) -> Void,
-        replaceLog: @escaping @Sendable (SnapshotMeta, @escaping @Sendable () -> Void) -> Void
+        replaceLog: @escaping @Sendable (SnapshotMeta, @escaping @Sendable (Bool) -> Void) -> Void
     ) {
         self.store = store
         self.logger = logger
@@ -62,7 +60,6 @@ final class SnapshotLoop: @unchecked Sendable {
                 self.logger.warning("a snapshot chunk could not be stored", metadata: ["error": "\(error)"])
             }
         case .install(let meta, let from): self.install(meta, from: from)
-        case .run(let body): body(self.store)
         case .stop: break
         }
     }
@@ -89,7 +86,9 @@ final class SnapshotLoop: @unchecked Sendable {
     private func install(_ meta: SnapshotMeta, from: NodeID) {
         do {
             let registry = try self.store.finish(meta)
-            self.replaceLog(meta) { [report] in report(.snapshotLoaded(meta: meta, registry: registry, from: from)) }
+            self.replaceLog(meta) { [report] done in
+                report(.snapshotLoaded(meta: meta, registry: done ? registry : nil, from: from))
+            }
         } catch {
             self.logger.error(
                 "a received snapshot can't be used, asking for it again",

@@ -13,18 +13,17 @@ enum StorageItem: Sendable {
     /// The hash chain at an index, for a snapshot of it.
     case chain(at: LogIndex, reply: @Sendable ([UInt8]?) -> Void)
     /// A received snapshot replaces the log.
-    case replaceLog(by: SnapshotMeta, reply: @Sendable () -> Void)
-    /// Work on the storage for operators, run on its thread.
-    case inspect(@Sendable (LogStorage) -> Void)
+    case replaceLog(by: SnapshotMeta, reply: @Sendable (_ done: Bool) -> Void)
+    /// The log holds again what this server once promised.
+    case liftQuarantine
     case stop
 }
 
 /// The thread that owns the log. It drains its queue into one transaction, so that writes which arrive while one is
 /// being synced share the next sync.
-// Sendable by confinement: `storage` is used on this loop's thread alone, after `init` handed it over.
+// Sendable by confinement: all but the inbox is used on this loop's thread alone.
 final class StorageLoop: @unchecked Sendable {
     let inbox = Inbox<StorageItem>(limit: 100_000)
-    private let storage: LogStorage
     private let logger: Logger
     private let report: @Sendable (ReplicaInput) -> Void
     private let fatal: @Sendable (String) -> Void
@@ -34,36 +33,37 @@ final class StorageLoop: @unchecked Sendable {
     private var promiseWrittenAt = Instant.start
 
     init(
-        storage: LogStorage, logger: Logger, report: @escaping @Sendable (ReplicaInput) -> Void,
-        fatal: @escaping @Sendable (String) -> Void
+        logger: Logger, report: @escaping @Sendable (ReplicaInput) -> Void, fatal: @escaping @Sendable (String) -> Void
     ) {
-        self.storage = storage
         self.logger = logger
         self.report = report
         self.fatal = fatal
     }
 
-    func start() -> WorkerThread {
-        WorkerThread(name: "serai-storage") { self.run() }
+    /// The storage belongs to the loop's thread from here on, and is closed when the loop has stopped.
+    func start(_ log: OpenedLog) -> WorkerThread {
+        WorkerThread(name: "serai-storage") {
+            if let storage = log.take() { self.run(storage) }
+        }
     }
 
-    private func run() {
+    private func run(_ storage: LogStorage) {
         while let items = self.inbox.take(timeout: self.pause) {
             for item in items {
                 switch item {
                 case .persist(let batches): self.waiting += batches
                 case .stop:
-                    self.commit()
-                    self.writePromise(always: true)
+                    self.commit(storage)
+                    self.writePromise(storage, always: true)
                     return
                 default:
                     // Order matters to these: what was asked before them is on disk first.
-                    self.commit()
-                    self.handle(item)
+                    self.commit(storage)
+                    self.handle(item, storage)
                 }
             }
-            self.commit()
-            self.afterAcknowledging(idle: items.isEmpty)
+            self.commit(storage)
+            self.afterAcknowledging(storage)
         }
     }
 
@@ -73,11 +73,11 @@ final class StorageLoop: @unchecked Sendable {
         return self.isFull ? .milliseconds(250) : .milliseconds(500)
     }
 
-    private func commit() {
+    private func commit(_ storage: LogStorage) {
         guard !self.waiting.isEmpty else { return }
-        if self.isFull, !self.storage.hasRoom() { return }
+        if self.isFull, !storage.hasRoom() { return }
         do {
-            try self.storage.commit(self.waiting)
+            try storage.commit(self.waiting)
             let done = self.waiting
             self.waiting.removeAll()
             if self.isFull {
@@ -96,21 +96,29 @@ final class StorageLoop: @unchecked Sendable {
         }
     }
 
-    private func handle(_ item: StorageItem) {
+    private func handle(_ item: StorageItem, _ storage: LogStorage) {
         do {
             switch item {
             case .fetch(let peer, let from, let to, let maxBytes):
-                let entries = try self.storage.entries(from: from, to: to, maxBytes: maxBytes)
+                let entries = try storage.entries(from: from, to: to, maxBytes: maxBytes)
                 self.report(.entriesFetched(peer: peer, from: from, entries: entries))
             case .compact(let through):
                 self.compactThrough = max(self.compactThrough, through)
             case .chain(let index, let reply):
-                reply(try self.storage.chain(at: index))
+                reply(try storage.chain(at: index))
             case .replaceLog(let meta, let reply):
+                // What waits for room on the disk would be written into the new log.
+                guard self.waiting.isEmpty else { return reply(false) }
                 self.compactThrough = .zero
-                try self.storage.replaceLog(by: meta)
-                reply()
-            case .inspect(let body): body(self.storage)
+                do throws(StorageError) {
+                    try storage.replaceLog(by: meta)
+                } catch .diskFull {
+                    return reply(false)
+                }
+                reply(true)
+            case .liftQuarantine:
+                // Without room it stays in quarantine on disk, and heals again after a restart.
+                do throws(StorageError) { try storage.liftQuarantine() } catch .diskFull {}
             case .persist, .stop: break
             }
         } catch {
@@ -119,11 +127,11 @@ final class StorageLoop: @unchecked Sendable {
     }
 
     /// What may take time comes after the acknowledgements have gone out.
-    private func afterAcknowledging(idle: Bool) {
+    private func afterAcknowledging(_ storage: LogStorage) {
         do {
-            try self.storage.checkpointIfDue()
+            _ = try storage.checkpointIfDue()
             if self.compactThrough > .zero {
-                let more = try self.storage.compact(through: self.compactThrough, limitRows: 512)
+                let more = try storage.compact(through: self.compactThrough, limitRows: 512)
                 if !more { self.compactThrough = .zero }
             }
         } catch StorageError.diskFull {
@@ -132,15 +140,15 @@ final class StorageLoop: @unchecked Sendable {
         } catch {
             self.fatal("the log could not be compacted: \(error)")
         }
-        self.writePromise(always: false)
+        self.writePromise(storage, always: false)
     }
 
-    private func writePromise(always: Bool) {
+    private func writePromise(_ storage: LogStorage, always: Bool) {
         let now = SystemClock.now()
         guard always || now.since(self.promiseWrittenAt) >= .seconds(1) else { return }
         self.promiseWrittenAt = now
         do {
-            try self.storage.writePromise()
+            try storage.writePromise()
         } catch {
             self.logger.warning("the high-water mark could not be written", metadata: ["error": "\(error)"])
         }

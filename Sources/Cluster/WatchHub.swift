@@ -76,7 +76,7 @@ final class WatchHub: Sendable {
             // The newest touches stand at the end: look back only as far as the query's own index.
             for (touchedAt, touch) in state.recent.reversed() {
                 if touchedAt <= index { break }
-                if watches.contains(where: { $0.covers(touch) }) { return false }
+                if watches.contains(where: { $0.isTouched(by: touch) }) { return false }
             }
             state.watchers[id] = Watcher(watches: watches, continuation: continuation, timer: nil)
             for watch in watches { state.add(watch, id) }
@@ -164,10 +164,20 @@ extension WatchHub.State {
     }
 
     fileprivate func collect(_ touch: Touch, into ids: inout Set<UInt64>) {
+        if touch.isPrefix { self.collectBelow(touch, into: &ids) }
         if let found = self.exact[WatchHub.Target(table: touch.table, key: touch.key)] { ids.formUnion(found) }
         for length in self.prefixLengths.keys where length <= touch.key.count {
             let prefix = ByteKey(Array(touch.key.bytes[..<length]))
             if let found = self.prefixes[WatchHub.Target(table: touch.table, key: prefix)] { ids.formUnion(found) }
+        }
+    }
+
+    /// A whole tree was touched: everything watched within it. Rare enough to look at every watch.
+    private func collectBelow(_ touch: Touch, into ids: inout Set<UInt64>) {
+        for targets in [self.exact, self.prefixes] {
+            for (target, watchers) in targets where target.table == touch.table && target.key.hasPrefix(touch.key) {
+                ids.formUnion(watchers)
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Protocol
 import Raft
 import Registry
@@ -9,7 +10,7 @@ package struct LeaderDuties: Sendable {
     var term: Term
     var sessions = DeadlineQueue()
     var nodes = DeadlineQueue()
-    /// Nodes that are marked critical and were heard of again.
+    /// Nodes that are heard of although they stand as critical, or without the check.
     var revived: [String] = []
     /// Learners that have caught up, with the time that was first seen; sorted by id.
     var caughtUp: [(id: NodeID, since: Instant)] = []
@@ -47,11 +48,12 @@ extension Replica {
     private mutating func takeUpDuties(at now: Instant) {
         self.clock.becomeLeader()
         var duties = LeaderDuties(term: self.raft.term, nextSweep: now)
-        for (id, ttl) in self.registry.sessionsWithTTL {
-            duties.sessions.set(id, deadline: now + self.sessionLease(ttl))
+        let factor = self.settings.sessionTTLFactor
+        self.registry.forEachSessionWithTTL { id, ttl in
+            duties.sessions.set(id, deadline: now + Nanoseconds(ttl.rawValue * factor))
         }
         for name in self.registry.nodesWithCheck(Self.serfHealth) {
-            duties.nodes.set(name, deadline: now + self.settings.nodeLease)
+            duties.nodes.set(Self.folded(name), deadline: now + self.settings.nodeLease)
         }
         self.duties = duties
     }
@@ -62,6 +64,11 @@ extension Replica {
 
     static var serfHealth: String { "serfHealth" }
 
+    /// Nodes are found without regard to ASCII case: one name, one lease.
+    static func folded(_ name: String) -> String {
+        String(decoding: name.utf8.map { (0x41...0x5A).contains($0) ? $0 + 0x20 : $0 }, as: UTF8.self)
+    }
+
     /// Keeps the timers in step with what was applied.
     mutating func noteApplied(_ applied: Applied, at now: Instant) {
         for touch in applied.touched {
@@ -70,7 +77,8 @@ extension Replica {
                 let id = touch.key.description
                 if let ttl = self.registry.sessionTTL(id) {
                     if self.duties?.sessions.deadline(of: id) == nil {
-                        self.duties?.sessions.set(id, deadline: now + self.sessionLease(ttl))
+                        let deadline = now + self.sessionLease(ttl)
+                        self.duties?.sessions.set(id, deadline: deadline)
                     }
                 } else {
                     self.duties?.sessions.remove(id)
@@ -99,7 +107,8 @@ extension Replica {
         }
         let found = self.registry.hasSession(id)
         if found, let ttl = self.registry.sessionTTL(id) {
-            self.duties?.sessions.set(id, deadline: now + self.sessionLease(ttl))
+            let deadline = now + self.sessionLease(ttl)
+            self.duties?.sessions.set(id, deadline: deadline)
         }
         directives.append(.sessionRenewed(token: token, found: found))
     }
@@ -107,14 +116,14 @@ extension Replica {
     mutating func leasesHeld(_ names: [String], at now: Instant) {
         guard self.duties != nil else { return }
         for name in names {
-            self.duties?.nodes.set(name, deadline: now + self.settings.nodeLease)
+            self.duties?.nodes.set(Self.folded(name), deadline: now + self.settings.nodeLease)
             self.noteAlive(name)
         }
     }
 
     /// A node that is heard of although it stands as critical is to be set right at the next sweep.
     mutating func noteAlive(_ name: String) {
-        guard self.registry.hasCriticalCheck(Self.serfHealth, onNode: name),
+        guard self.registry.isMisjudged(Self.serfHealth, aliveNode: name),
             let revived = self.duties?.revived, revived.count < 1024, !revived.contains(name)
         else { return }
         self.duties?.revived.append(name)
@@ -161,7 +170,7 @@ extension Replica {
     private mutating func proposeStateHash(
         at now: Instant, wallTime: UInt64, into directives: inout [ReplicaDirective]
     ) {
-        guard let (index, hash) = self.registry.newestRememberedHash,
+        guard let (index, hash) = self.registry.latestRememberedHash,
             let last = self.duties?.hashProposedAt, index > last
         else { return }
         self.duties?.hashProposedAt = index
@@ -184,7 +193,7 @@ extension Replica {
                 recent = false
             }
             if recent {
-                self.duties?.nodes.set(member.name, deadline: deadline)
+                self.duties?.nodes.set(Self.folded(member.name), deadline: deadline)
                 self.noteAlive(member.name)
             }
         }

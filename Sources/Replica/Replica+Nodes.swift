@@ -19,7 +19,7 @@ extension Replica {
         }
         let revived = self.duties?.revived ?? []
         self.duties?.revived.removeAll()
-        for name in revived where self.registry.hasCriticalCheck(Self.serfHealth, onNode: name) {
+        for name in revived where self.registry.isMisjudged(Self.serfHealth, aliveNode: name) {
             self.proposeHealth(of: name, alive: true, at: now, wallTime: wallTime, into: &directives)
         }
     }
@@ -27,10 +27,12 @@ extension Replica {
     private mutating func proposeHealth(
         of name: String, alive: Bool, at now: Instant, wallTime: UInt64, into directives: inout [ReplicaDirective]
     ) {
+        // It may have been deregistered since: judging it must not bring it back.
+        guard let spelled = self.registry.node(named: name).value?.name else { return }
         var register = LogRegister()
-        register.node.name = name
+        register.node.name = spelled
         register.skipNodeUpdate = true
-        register.checks = [Self.healthCheck(of: name, alive: alive)]
+        register.checks = [Self.healthCheck(of: spelled, alive: alive)]
         var command = LogCommand()
         command.register = register
         self.decide(command, at: now, wallTime: wallTime, into: &directives)

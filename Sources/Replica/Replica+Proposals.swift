@@ -1,3 +1,4 @@
+import DequeModule
 import Protocol
 import Raft
 import Registry

@@ -1,5 +1,6 @@
 import Protocol
 import Raft
+import Registry
 import Units
 
 extension Replica {

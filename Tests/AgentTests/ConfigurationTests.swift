@@ -4,7 +4,7 @@ import Testing
 import Units
 
 private let machine = AgentConfiguration.Machine(
-    hostName: "host-1", addresses: ["10.0.0.7"], workingDirectory: "/work-folder")
+    hostName: "host-1", addresses: ["10.0.0.7"], workingDirectory: "/start")
 
 private func load(_ arguments: String...) throws -> AgentConfiguration {
     try AgentConfiguration.load(arguments: arguments, machine: machine)
@@ -57,7 +57,7 @@ struct FlagTests {
             "--server=true", "-bootstrap-expect=3", "--data-dir", "d", "-node=n=1", "-retry-join", "a",
             "--retry-join=b:9", "-http-port=-1", "-node-meta", "rack:4", "-node-meta=row=b:c")
         #expect(made.bootstrapExpect == 3)
-        #expect(made.dataDirectory == "/work-folder/d")
+        #expect(made.dataDirectory == "/start/d")
         #expect(made.nodeName == "n=1")
         #expect(made.retryJoin == ["a", "b:9"])
         #expect(made.joinAddresses.map(\.port) == [8300, 9])

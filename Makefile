@@ -1,0 +1,71 @@
+# One configuration for everything: release. `make up` to try it, `make test` is the gate.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+SWIFT ?= swift
+BUILD := .build/release
+SEEDS ?= 20000
+FROM ?= 1
+SERVERS ?= 3
+AGENTS ?= 1
+# Test suites take what they need of this: the least seeds that `make test` runs at L0 and L1.
+export SERAI_TEST_SEEDS ?=
+
+.PHONY: up down test bench simulate acceptance lint dist build build-all needs-build needs-test needs-bench clean
+
+needs-build:
+	@.ci/need git libsqlite3-dev zlib1g-dev
+
+needs-test: needs-build
+	@.ci/need curl bind9-dnsutils python3 python3-venv
+
+needs-bench: needs-build
+	@.ci/need curl strace wrk
+
+build: needs-build
+	$(SWIFT) build -c release --product serai
+
+build-all: needs-build
+	$(SWIFT) build -c release --build-tests
+
+up: build
+	cluster/local up --servers $(SERVERS) --agents $(AGENTS)
+
+down:
+	cluster/local down
+
+test: needs-test build-all
+	$(SWIFT) test -c release --skip-build
+	Tests/Processes/run
+
+bench: needs-bench build
+	$(SWIFT) build -c release --product load
+	Benchmarks/run
+
+simulate: needs-build
+	$(SWIFT) build -c release --product simulate
+	$(BUILD)/simulate --canary --seeds 200
+	$(BUILD)/simulate --seeds $(SEEDS) --from $(FROM) --share-l1 10 --jobs $$(nproc) --ledger .build/simulation-ledger
+
+lint:
+	@.ci/need python3
+	Tests/lint
+	find Package.swift Sources Tests Benchmarks -name '*.swift' -not -path '*/Generated/*' -print0 \
+	    | xargs -0 $(SWIFT) format lint --strict --configuration .swift-format
+
+acceptance: lint test
+	$(MAKE) simulate
+	Tests/Mutations/run
+	$(MAKE) bench
+
+dist: needs-build
+	$(SWIFT) build -c release --product serai --static-swift-stdlib --scratch-path .build/static
+	mkdir -p .build/dist
+	install -m 755 .build/static/release/serai .build/dist/serai
+	strip .build/dist/serai
+	ldd .build/dist/serai
+
+clean:
+	$(SWIFT) package clean
+	rm -rf .build/static .build/dist

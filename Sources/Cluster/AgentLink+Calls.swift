@@ -1,0 +1,142 @@
+import Logging
+import Protocol
+import Raft
+import Registry
+import Transport
+import Units
+
+extension AgentLink: ClusterAccess {
+    private var inUse: (pool: PeerPool, server: String)? {
+        self.state.withLock { state in
+            guard let wire = state.wire, let server = state.server else { return nil }
+            return (wire.pool, server)
+        }
+    }
+
+    private var isStopping: Bool { self.state.withLock { $0.isStopping } }
+
+    /// This node's own registrations.
+    public func propose(
+        _ command: LogCommand, identity: String, timeout: Nanoseconds
+    ) async throws(ClusterError) -> LogResult {
+        let ticket = self.requests.begin()
+        defer { self.requests.end(ticket) }
+        var envelope = LogEnvelope()
+        envelope.identity = identity
+        envelope.command = command
+        self.requests.stamp(&envelope, ticket)
+        var request = PeerRequest()
+        request.propose.envelope = envelope
+        var attempts = Attempts(now: SystemClock.now(), timeout: timeout)
+        while true {
+            if let (pool, server) = self.inUse {
+                let remaining = attempts.deadline.since(SystemClock.now())
+                let outcome: ProposeOutcome
+                do throws(TransportError) {
+                    outcome = RefusalWire.outcome(of: try await pool.call(request, to: server, timeout: remaining))
+                } catch {
+                    outcome = .refused(.lostLeadership, mayApply: !error.surelyNotSent)
+                }
+                if let result = try attempts.judge(outcome) { return result }
+            }
+            try await self.pause(&attempts)
+        }
+    }
+
+    /// As `Attempts.pause`, with the error that says which of the two is missing: a server, or the servers' leader.
+    private func pause(_ attempts: inout Attempts) async throws(ClusterError) {
+        if self.isStopping { throw .shuttingDown }
+        do throws(ClusterError) {
+            try await attempts.pause(at: SystemClock.now())
+        } catch .noLeader {
+            throw self.inUse == nil ? .noServers : .noLeader
+        }
+    }
+
+    public func forward(
+        _ request: PeerHTTPRequest, timeout: Nanoseconds
+    ) async throws(ClusterError) -> PeerHTTPResponse {
+        var call = PeerRequest()
+        call.http = request
+        let isRead = request.method == "GET" || request.method == "HEAD"
+        let response = try await self.exchange(call, timeout: timeout, mayRepeat: isRead)
+        guard case .http(let answer) = response.kind else {
+            throw .refused(status: 500, text: "the server's answer can't be read")
+        }
+        return answer
+    }
+
+    public func forward(dns packet: [UInt8], overTCP: Bool) async throws(ClusterError) -> [UInt8] {
+        var call = PeerRequest()
+        call.dns.packet = .init(packet)
+        call.dns.tcp = overTCP
+        // Resolvers give up after a few seconds: a late answer is of no use to them.
+        let response = try await self.exchange(call, timeout: .seconds(4), mayRepeat: true)
+        guard case .dns(let answer) = response.kind else {
+            throw .refused(status: 500, text: "the server's answer can't be read")
+        }
+        return [UInt8](answer.packet)
+    }
+
+    /// One request to whatever server is in use. Goes to another when the first was surely not reached, or when the
+    /// request changes nothing; else a broken connection leaves its outcome unknown.
+    private func exchange(
+        _ request: PeerRequest, timeout: Nanoseconds, mayRepeat: Bool
+    ) async throws(ClusterError) -> PeerResponse {
+        var attempts = Attempts(now: SystemClock.now(), timeout: timeout)
+        while true {
+            if let (pool, server) = self.inUse {
+                let remaining = attempts.deadline.since(SystemClock.now())
+                let response: PeerResponse?
+                do throws(TransportError) {
+                    response = try await pool.call(request, to: server, timeout: remaining)
+                } catch {
+                    if case .cancelled = error { throw .shuttingDown }
+                    if !error.surelyNotSent, !mayRepeat { throw .outcomeUnknown("\(error)") }
+                    response = nil
+                }
+                if let response {
+                    if response.error.isEmpty { return response }
+                    // A server that is just starting has no faces yet.
+                    if response.errorCode == 429 { throw .overloaded(leaderOnly: false) }
+                    if response.errorCode != 503 {
+                        throw .refused(status: max(400, Int(response.errorCode)), text: response.error)
+                    }
+                }
+            }
+            try await self.pause(&attempts)
+        }
+    }
+
+    public func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView {
+        throw .notAServer
+    }
+
+    public func waitForChange(
+        of watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds
+    ) async throws(ClusterError) {
+        throw .notAServer
+    }
+
+    /// Sessions are renewed by forwarding the whole request.
+    public func renewSession(_ id: String) async throws(ClusterError) -> Bool { throw .notAServer }
+    public func raftStatus() async throws(ClusterError) -> PeerRaftStatus { throw .notAServer }
+    public func raftAdmin(_ request: PeerRaftAdmin) async throws(ClusterError) { throw .notAServer }
+
+    public func leaderAddress() async -> String { await self.status().leaderAddress }
+    public func peerAddresses() async -> [String] { await self.status().peers }
+
+    private func status() async -> PeerStatusAnswer {
+        guard let (pool, server) = self.inUse else { return PeerStatusAnswer() }
+        var request = PeerRequest()
+        request.status = PeerStatus()
+        let response = await pool.ask(request, of: server, timeout: .seconds(2))
+        guard case .status(let answer) = response?.kind else { return PeerStatusAnswer() }
+        return answer
+    }
+
+    /// Servers known to this agent.
+    public var serverAddresses: [String] { self.state.withLock { $0.candidates.sorted() } }
+    /// The server in use; "" while there is none.
+    public var serverInUse: String { self.state.withLock { $0.server ?? "" } }
+}

@@ -1,0 +1,290 @@
+import Certificates
+import Logging
+import NIOCore
+import Raft
+import Registry
+import Replica
+import Storage
+import Synchronization
+import Transport
+import Units
+
+// How a server comes up and goes down.
+extension Server {
+    /// Opens the data directory and the RPC listener, and starts the log. When the log is empty, the server comes back
+    /// at once all the same and looks for others in the background; until then it answers `noLeader`.
+    public static func start(
+        _ settings: ServerSettings, group: any EventLoopGroup, logger: Logger
+    ) async throws(StartError) -> Server {
+        if let complaint = settings.replica.complaint { throw .setting(complaint) }
+        let opening = BlockingThread(name: "serai-opening")
+        defer { opening.close() }
+        let files: ServerFiles
+        do {
+            files = try await opening.run { try ServerFiles.open(settings) }
+        } catch let error as StartError {
+            throw error
+        } catch {
+            throw .storage("\(error)")
+        }
+        for finding in files.log.recovery.findings { logger.warning("data directory: \(finding)") }
+        let server = try Self.make(files, settings, group: group, logger: logger)
+        try await server.run(files, opening: opening, group: group)
+        return server
+    }
+
+    private static func make(
+        _ files: ServerFiles, _ settings: ServerSettings, group: any EventLoopGroup, logger: Logger
+    ) throws(StartError) -> Server {
+        let loop = ReplicaLoop(watches: WatchHub(eventLoop: group.next()), logger: logger)
+        if let registry = files.log.recovery.registry { loop.published.withLock { $0.registry = registry } }
+        do throws(TransportError) {
+            let security = try TransportSecurity(files.credentials, refusal: { identity in
+                let isRevoked = loop.published.withLock { $0.registry.isRevoked(identity.nodeID) }
+                return isRevoked ? "node \(identity.name) (\(identity.nodeID)) was removed from the cluster" : nil
+            })
+            let pool = try PeerPool(
+                security: security, local: Self.localPeer(settings), group: group, settings: settings.transport,
+                logger: logger,
+                events: { event in
+                    if case .down(_, let peer?, _) = event, loop.isRunning {
+                        loop.report(.peerUnreachable(peer.identity.nodeID))
+                    }
+                })
+            return Server(files, settings: settings, security: security, pool: pool, loop: loop, logger: logger)
+        } catch {
+            throw .network("\(error)")
+        }
+    }
+
+    /// What entries, snapshots and messages may hold: the level that this version speaks.
+    static let featureLevel: UInt32 = 1
+
+    private static func localPeer(_ settings: ServerSettings) -> LocalPeer {
+        LocalPeer(featureLevel: Self.featureLevel, rpcAddress: settings.address, datacenter: settings.datacenter)
+    }
+
+    private func run(
+        _ files: ServerFiles, opening: BlockingThread, group: any EventLoopGroup
+    ) async throws(StartError) {
+        let log = files.log
+        if log.isEmpty {
+            do throws(StorageError) {
+                let me = Member(id: self.nodeID, name: self.settings.nodeName, address: self.settings.address)
+                let founding = try Founding(
+                    me: me, settings: self.settings, log: log, pool: self.pool, thread: self.files, logger: self.logger)
+                self.life.withLock { $0.founding = founding }
+            } catch {
+                throw StartError(error, directory: self.settings.dataDirectory)
+            }
+        } else {
+            self.begin(log)
+        }
+        do throws(TransportError) {
+            let listener = try await PeerListener.start(
+                address: self.settings.bindAddress, port: self.settings.serverPort, security: self.security,
+                local: Self.localPeer(self.settings), handler: ServerDoor(server: self), group: group,
+                settings: self.settings.transport, logger: self.logger)
+            self.life.withLock { $0.listener = listener }
+        } catch {
+            await self.stop()
+            throw .network("\(error)")
+        }
+        self.keep(Task { await self.reportLeases() })
+        self.keep(Task { await self.renewCertificate(key: files.key) })
+        if let founding = self.life.withLock({ $0.founding }) { self.keep(Task { await self.find(founding, log) }) }
+    }
+
+    private func keep(_ task: Task<Void, Never>) {
+        let isStopping = self.life.withLock { life in
+            if !life.isStopping { life.tasks.append(task) }
+            return life.isStopping
+        }
+        if isStopping { task.cancel() }
+    }
+
+    private func find(_ founding: Founding, _ log: OpenedLog) async {
+        do {
+            try await founding.run()
+        } catch is CancellationError {
+            return
+        } catch ClusterError.shuttingDown {
+            return
+        } catch {
+            return self.settings.fatal("the founding of a cluster failed: \(error)")
+        }
+        self.begin(log)
+    }
+
+    /// Starts the threads: from here on this server takes part.
+    private func begin(_ log: OpenedLog) {
+        let recovery = log.recovery
+        if let index = recovery.restored.quarantinedUntil {
+            self.logger.error(
+                "the disk holds less than this server once promised: it does not vote until the leader has healed it",
+                metadata: ["until": "\(index)"])
+        }
+        let replica = Replica(
+            id: self.nodeID, settings: self.settings.replica, restored: recovery.restored,
+            registry: recovery.registry ?? Registry(), seed: .random(in: .min ... .max), now: SystemClock.now())
+        self.life.withLock { life in
+            life.founding = nil
+            guard !life.isStopping else { return }
+            life.threads = [
+                self.storageLoop.start(log), self.snapshotLoop.start(), self.loop.start(replica, outlets: self.outlets),
+            ]
+        }
+    }
+
+    private var outlets: ReplicaLoop.Outlets {
+        let storage = self.storageLoop.inbox
+        let fatal = self.settings.fatal
+        return ReplicaLoop.Outlets(
+            persist: { storage.post(.persist($0), always: true) },
+            send: { [self] in self.send($0) },
+            storage: { [self] in self.pass($0) },
+            quarantineLifted: { storage.post(.liftQuarantine, always: true) },
+            halt: { fatal("this server stops: \($0)") })
+    }
+
+    private func pass(_ directive: ReplicaDirective) {
+        let storage = self.storageLoop.inbox
+        let snapshots = self.snapshotLoop.inbox
+        switch directive {
+        case .fetchEntries(let peer, let from, let to, let maxBytes):
+            storage.post(.fetch(peer: peer, from: from, to: to, maxBytes: maxBytes), always: true)
+        case .readSnapshotChunk(let peer, let meta, let offset, let maxBytes):
+            snapshots.post(.readChunk(peer: peer, meta: meta, offset: offset, maxBytes: maxBytes), always: true)
+        case .storeSnapshotChunk(let chunk, let from):
+            // Not taken when too many wait: the sender sends it again.
+            snapshots.post(.storeChunk(chunk, from: from))
+        case .installSnapshot(let meta, let from):
+            snapshots.post(.install(meta, from: from), always: true)
+        case .takeSnapshot(let request):
+            let loop = self.loop
+            let asked = StorageItem.chain(at: request.index) { chain in
+                if let chain {
+                    snapshots.post(.take(request, chain: chain), always: true)
+                } else {
+                    loop.report(.snapshotWritten(nil))
+                }
+            }
+            storage.post(asked, always: true)
+        case .compact(let through):
+            storage.post(.compact(through: through), always: true)
+        case .persist, .send, .answer, .refuse, .readable, .readRefused, .sessionRenewed, .administered, .publish,
+            .leadership, .trace, .halt:
+            break
+        }
+    }
+
+    /// One batch for each peer, its messages in order.
+    private func send(_ messages: [Message]) {
+        var batches: [(to: NodeID, messages: [Message])] = []
+        for message in messages {
+            if let position = batches.firstIndex(where: { $0.to == message.to }) {
+                batches[position].messages.append(message)
+            } else {
+                batches.append((message.to, [message]))
+            }
+        }
+        for batch in batches {
+            guard let address = self.address(of: batch.to), let connection = try? self.pool.connection(to: address) else {
+                continue
+            }
+            connection.send(raft: batch.messages)
+        }
+    }
+
+    /// Where a peer is reached: as the configuration says, or as it introduced itself.
+    private func address(of id: NodeID) -> String? {
+        let configured = self.loop.published.withLock { $0.configuration.member(id)?.address }
+        return configured ?? self.addresses.withLock { $0[id] }
+    }
+
+    /// Runs until cancelled: a new certificate when half of the old one's time is over.
+    private func renewCertificate(key: NodeKey) async {
+        while !Task.isCancelled {
+            try? await Task.sleep(nanoseconds: 60_000_000_000)
+            let current = self.security.credentials
+            guard UnixSeconds.now() >= current.renewAt else { continue }
+            do {
+                let authority = self.authority
+                let settings = self.settings
+                let renewed = try await self.files.run {
+                    let renewed = try ServerFiles.issue(authority, current.identity, key, settings.datacenter)
+                    try renewed.save(in: settings.dataDirectory)
+                    return renewed
+                }
+                try self.security.update(renewed)
+                self.logger.info("certificate renewed", metadata: ["until": "\(renewed.expiry)"])
+            } catch {
+                self.logger.error("the certificate could not be renewed", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
+    // MARK: - Going down
+
+    var isStopping: Bool { self.life.withLock { $0.isStopping } }
+
+    /// Hands leadership to another voter, if this server leads and there is one. Requests are still served.
+    public func handOver() async {
+        let published = self.loop.published.withLock { ($0.isLeader, $0.configuration) }
+        guard published.0, published.1.voters.count > 1 else { return }
+        let reason = await self.administerHere(.transfer(to: nil), timeout: .seconds(3))
+        if let reason {
+            self.logger.warning("leadership could not be handed over", metadata: ["reason": "\(reason)"])
+        }
+    }
+
+    /// Leaves the configuration, so that those who stay need not wait for this server. The last voter can't. After
+    /// `stop`, the log is put aside: another start joins anew.
+    public func leave() async throws(ClusterError) {
+        let isAlone = self.loop.published.withLock { published in
+            published.configuration.isEmpty
+                || published.configuration.voters.map(\.id) == [self.nodeID] && !published.configuration.isJoint
+        }
+        if isAlone { return }
+        await self.handOver()
+        var request = PeerRaftAdmin()
+        request.kind = .remove
+        request.nodeID = self.nodeID.rawValue
+        try await self.raftAdmin(request)
+        self.life.withLock { $0.hasLeft = true }
+    }
+
+    /// Stops everything, in order; what was acknowledged is on disk already. Returns when the data directory is free.
+    public func stop() async {
+        let life = self.life.withLock { life -> Life? in
+            if life.isStopping { return nil }
+            life.isStopping = true
+            let before = life
+            life.listener = nil
+            life.tasks = []
+            life.threads = []
+            life.founding = nil
+            return before
+        }
+        guard let life else { return }
+        for task in life.tasks { task.cancel() }
+        await life.listener?.shutdown()
+        self.loop.inbox.post(.stop, always: true)
+        self.snapshotLoop.inbox.post(.stop, always: true)
+        self.storageLoop.inbox.post(.stop, always: true)
+        let stopping = BlockingThread(name: "serai-stopping")
+        let hasLeft = life.hasLeft
+        let directory = self.settings.dataDirectory
+        let id = self.nodeID
+        try? await stopping.run {
+            for thread in life.threads { thread.join(timeout: .seconds(20)) }
+            if hasLeft { try ServerFiles.putAside(directory, of: id) }
+        }
+        stopping.close()
+        self.pool.shutdown()
+        self.files.close()
+        self.watches.publish([], at: self.loop.published.withLock { $0.registry.appliedIndex }, everything: true)
+        self.faces.withLock { $0 = Faces() }
+        for task in life.tasks { await task.value }
+    }
+}

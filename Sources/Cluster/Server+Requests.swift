@@ -1,0 +1,186 @@
+import Certificates
+import Logging
+import Protocol
+import Raft
+import Registry
+import Replica
+import Transport
+import Units
+
+// What other nodes ask of this server. Who may ask what: servers everything; an agent its own lease, its own
+// certificate, its own node's registrations, and whole HTTP and DNS requests, which carry a token of their own.
+
+/// The listener's way into the server.
+struct ServerDoor: PeerHandler {
+    let server: Server
+
+    func received(raft messages: [Message], from peer: NodeIdentity) {
+        // Before the log is started they would speak to nobody.
+        _ = self.server.loop.ask(.messages(messages))
+    }
+
+    func propose(
+        _ envelope: LogEnvelope, from peer: NodeIdentity, reply: @escaping @Sendable (PeerResponse) -> Void
+    ) -> Bool {
+        self.server.propose(envelope, from: peer, reply: reply)
+    }
+
+    func handle(_ request: PeerRequest, from peer: NodeIdentity) async -> PeerResponse {
+        switch request.kind {
+        case .propose(let propose): await self.proposeForAgent(propose.envelope, from: peer)
+        case .http(let http): await self.answer(http, from: peer)
+        case .dns(let dns): await self.answer(dns)
+        case .leaseKeep(let keep): self.keepLease(keep, from: peer)
+        case .status: await self.answerStatus()
+        case .signCertificate(let request): self.sign(request, for: peer)
+        case .sessionRenew, .leaseReport, .joinCluster, .raftAdmin, .probe, .prepare:
+            peer.role == .server
+                ? await self.handleFromServer(request, peer) : .failure(403, "only a server may ask this")
+        case nil: .failure(400, Self.unknownRequest)
+        }
+    }
+
+    private static let unknownRequest = "unknown request: the other side may be newer than this version"
+
+    private func handleFromServer(_ request: PeerRequest, _ peer: NodeIdentity) async -> PeerResponse {
+        switch request.kind {
+        case .probe(let probe):
+            if let founding = self.life.withLock({ $0.founding }) { return founding.answer(probe) }
+            return self.answerProbe()
+        case .prepare(let prepare): return await self.answer(prepare, from: peer)
+        case .sessionRenew, .leaseReport, .joinCluster, .raftAdmin:
+            guard self.loop.isRunning else { return RefusalWire.response(to: .notLeader(nil), mayApply: false) }
+        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, nil: break
+        }
+        switch request.kind {
+        case .sessionRenew(let renew): return await self.answerRenew(renew.id)
+        case .leaseReport(let report):
+            _ = self.loop.ask(.input(.leasesHeld(names: report.names)))
+            return Self.acknowledged
+        case .joinCluster(let join): return await self.admit(join.member.member, from: peer)
+        case .raftAdmin(let admin): return await self.administer(admin)
+        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, .probe, .prepare, nil:
+            return .failure(400, Self.unknownRequest)
+        }
+    }
+
+    private func answer(_ http: PeerHTTPRequest, from peer: NodeIdentity) async -> PeerResponse {
+        guard let answer = self.faces.withLock({ $0.http }) else { return .failure(503, "this server is starting") }
+        var response = PeerResponse()
+        response.http = await answer(http, peer.name)
+        return response
+    }
+
+    private func answer(_ dns: PeerDNSRequest) async -> PeerResponse {
+        guard let answer = self.faces.withLock({ $0.dns }) else { return .failure(503, "this server is starting") }
+        var response = PeerResponse()
+        response.dns.packet = .init(await answer([UInt8](dns.packet), dns.tcp))
+        return response
+    }
+
+    private func answer(_ prepare: PeerPrepare, from peer: NodeIdentity) async -> PeerResponse {
+        guard prepare.founder == peer.nodeID.rawValue else { return .failure(403, "a founder asks for itself only") }
+        if let founding = self.life.withLock({ $0.founding }) { return await founding.answer(prepare) }
+        // A running server's log is not empty: its word is given away already.
+        var response = PeerResponse()
+        response.prepare.promised = false
+        return response
+    }
+
+    /// `peer` is nil for an agent that has no certificate yet.
+    func sign(_ request: PeerSignCertificate, for peer: NodeIdentity?) -> PeerResponse {
+        if self.loop.published.withLock({ $0.registry.isRevoked(NodeID(request.nodeID)) }) {
+            return .failure(403, "node \(NodeID(request.nodeID)) was removed from the cluster")
+        }
+        do throws(CertificatesError) {
+            var response = PeerResponse()
+            response.certificate = try self.authority.answer(request, from: peer)
+            response.certificate.serverAddresses = self.serverAddresses
+            return response
+        } catch {
+            self.logger.warning("no certificate given", metadata: ["name": "\(request.name)", "reason": "\(error)"])
+            return .failure(403, "\(error)")
+        }
+    }
+
+    var serverAddresses: [String] {
+        let addresses = self.loop.published.withLock { $0.configuration.allMembers.map(\.address) }
+        return addresses.isEmpty ? [self.settings.address] : addresses
+    }
+
+    static var acknowledged: PeerResponse {
+        var response = PeerResponse()
+        response.ack = PeerAck()
+        return response
+    }
+
+    /// An agent's own registrations, forwarded to the leader wherever it is. The agent's numbering stays, so that a
+    /// retry through another server is applied once.
+    private func proposeForAgent(_ envelope: LogEnvelope, from peer: NodeIdentity) async -> PeerResponse {
+        guard peer.role == .server || Self.concernsOwnNode(envelope.command, of: peer.name) else {
+            return Self.onlyOwnNode
+        }
+        do throws(ClusterError) {
+            var response = PeerResponse()
+            response.result = try await self.replicate(envelope, timeout: .seconds(10))
+            return response
+        } catch {
+            return RefusalWire.response(to: error)
+        }
+    }
+
+    private func keepLease(_ keep: PeerLeaseKeep, from peer: NodeIdentity) -> PeerResponse {
+        guard keep.node == peer.name else { return .failure(403, "a node keeps its own lease only") }
+        let now = SystemClock.now()
+        self.agents.withLock { $0.lastSeen[keep.node] = now }
+        return self.loop.published.withLock { published in
+            // An agent leaves a server that has had no leader for 3 s.
+            let isRunning = self.loop.isRunning && published.halted == nil
+            if isRunning, published.isLeader || now.since(published.lastLeaderContact) < .seconds(3) { return Self.acknowledged }
+            return .failure(503, "this server has no leader")
+        }
+    }
+
+    private func answerRenew(_ id: String) async -> PeerResponse {
+        let deadline = SystemClock.now() + .seconds(5)
+        guard let found = await self.renewHere(id, deadline: deadline) else {
+            return RefusalWire.response(to: .notLeader(nil), mayApply: false)
+        }
+        var response = PeerResponse()
+        response.sessionRenewed.found = found
+        return response
+    }
+
+    private func admit(_ member: Member, from peer: NodeIdentity) async -> PeerResponse {
+        guard member.id == peer.nodeID, member.name == peer.name else {
+            return .failure(403, "a server asks for itself only")
+        }
+        if let reason = await self.administerHere(.join(member), timeout: .seconds(10)) {
+            return RefusalWire.response(to: reason, mayApply: true)
+        }
+        return Self.acknowledged
+    }
+
+    func answerProbe() -> PeerResponse {
+        var response = PeerResponse()
+        response.probe.nodeID = self.nodeID.rawValue
+        response.probe.name = self.identity.nodeName
+        response.probe.address = self.settings.address
+        response.probe.expect = UInt32(clamping: self.settings.expect)
+        self.loop.published.withLock { published in
+            response.probe.hasConfiguration_p = !published.configuration.isEmpty
+            response.probe.configuration = PeerConfiguration(published.configuration)
+            let leader = published.isLeader ? self.nodeID : published.leader
+            response.probe.leader = leader?.rawValue ?? 0
+            response.probe.leaderAddress = leader.flatMap { published.configuration.member($0)?.address } ?? ""
+        }
+        return response
+    }
+
+    private func answerStatus() async -> PeerResponse {
+        var response = PeerResponse()
+        response.status.leaderAddress = await self.leaderAddress()
+        response.status.peers = await self.peerAddresses()
+        return response
+    }
+}

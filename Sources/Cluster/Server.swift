@@ -1,0 +1,257 @@
+import Certificates
+import Logging
+import NIOCore
+import Protocol
+import Raft
+import Registry
+import Replica
+import Storage
+import Synchronization
+import Transport
+import Units
+
+/// One server: the replica's shell, its disks, its peers; and what the faces of this process talk to.
+public final class Server: Sendable {
+    public let identity: LocalIdentity
+    public let nodeID: NodeID
+    let settings: ServerSettings
+    let authority: CertificateAuthority
+    let security: TransportSecurity
+    let loop: ReplicaLoop
+    let storageLoop: StorageLoop
+    let snapshotLoop: SnapshotLoop
+    let pool: PeerPool
+    let requests: RequestTracker
+    let watches: WatchHub
+    let logger: Logger
+    /// For files: certificates, the founding of a cluster, exported snapshots.
+    let files = BlockingThread(name: "serai-files")
+    let faces = Mutex(Faces())
+    let agents = Mutex(AgentLeases())
+    let addresses = Mutex<[NodeID: String]>([:])
+    let life = Mutex(Life())
+
+    /// How requests that agents forward whole are answered: by this server's own faces, set once they exist.
+    struct Faces {
+        var http: (@Sendable (PeerHTTPRequest, _ agent: String) async -> PeerHTTPResponse)?
+        var dns: (@Sendable ([UInt8], _ overTCP: Bool) async -> [UInt8])?
+    }
+
+    /// Agents whose lease is kept at this server, by name, with the time of the last word.
+    struct AgentLeases {
+        var lastSeen: [String: Instant] = [:]
+    }
+
+    struct Life {
+        /// While the log is empty and nobody has founded a cluster.
+        var founding: Founding?
+        var listener: PeerListener?
+        var threads: [WorkerThread] = []
+        var tasks: [Task<Void, Never>] = []
+        var isStopping = false
+        /// It is no member any more, and its certificate is refused.
+        var hasLeft = false
+    }
+
+    /// How long a request is held while there is no leader (Consul's rpc_hold_timeout).
+    static let holdTime = Nanoseconds.seconds(7)
+
+    init(
+        _ files: ServerFiles, settings: ServerSettings, security: TransportSecurity, pool: PeerPool, loop: ReplicaLoop,
+        logger: Logger
+    ) {
+        self.identity = LocalIdentity(
+            nodeName: settings.nodeName, nodeUUID: files.nodeID.uuid, datacenter: settings.datacenter, isServer: true,
+            advertiseAddress: settings.advertiseAddress, serverPort: settings.serverPort, httpPort: settings.httpPort,
+            dnsPort: settings.dnsPort)
+        self.nodeID = files.nodeID
+        self.settings = settings
+        self.authority = files.authority
+        self.security = security
+        self.loop = loop
+        self.watches = loop.watches
+        self.pool = pool
+        self.requests = RequestTracker(client: .random(in: 1 ... .max))
+        self.logger = logger
+        let storageLoop = StorageLoop(logger: logger, report: { loop.report($0) }, fatal: settings.fatal)
+        self.storageLoop = storageLoop
+        self.snapshotLoop = SnapshotLoop(
+            store: files.log.snapshots, logger: logger, report: { loop.report($0) },
+            replaceLog: { meta, reply in storageLoop.inbox.post(.replaceLog(by: meta, reply: reply), always: true) })
+    }
+
+    public func setFaces(
+        http: @escaping @Sendable (PeerHTTPRequest, _ agent: String) async -> PeerHTTPResponse,
+        dns: @escaping @Sendable ([UInt8], _ overTCP: Bool) async -> [UInt8]
+    ) {
+        self.faces.withLock {
+            $0.http = http
+            $0.dns = dns
+        }
+    }
+
+    public var isLeader: Bool { self.loop.published.withLock { $0.isLeader } }
+
+    var leader: (member: Member, isSelf: Bool)? {
+        self.loop.published.withLock { published in
+            if published.isLeader { return (Member(id: self.nodeID), true) }
+            return published.leaderMember.map { ($0, false) }
+        }
+    }
+}
+
+// MARK: - ClusterAccess
+
+extension Server: ClusterAccess {
+    public func propose(
+        _ command: LogCommand, identity: String, timeout: Nanoseconds
+    ) async throws(ClusterError) -> LogResult {
+        let ticket = self.requests.begin()
+        defer { self.requests.end(ticket) }
+        var envelope = LogEnvelope()
+        envelope.identity = identity
+        envelope.originNode = self.nodeID.rawValue
+        envelope.command = command
+        self.requests.stamp(&envelope, ticket)
+        return try await self.replicate(envelope, timeout: timeout)
+    }
+
+    /// Tries until it is applied, with the envelope's own client and sequence each time.
+    func replicate(_ envelope: LogEnvelope, timeout: Nanoseconds) async throws(ClusterError) -> LogResult {
+        var attempts = Attempts(now: SystemClock.now(), timeout: timeout)
+        while true {
+            guard let leader = self.leader else {
+                try await attempts.pause(at: SystemClock.now())
+                continue
+            }
+            let outcome =
+                leader.isSelf
+                ? await self.proposeHere(envelope, deadline: attempts.deadline)
+                : await self.forward(envelope, to: leader.member, deadline: attempts.deadline)
+            if let result = try attempts.judge(outcome) { return result }
+            try await attempts.pause(at: SystemClock.now())
+        }
+    }
+
+    private func proposeHere(_ envelope: LogEnvelope, deadline: Instant) async -> ProposeOutcome {
+        await withCheckedContinuation { continuation in
+            let taken = self.loop.ask(.propose(envelope, deadline: deadline) { continuation.resume(returning: $0) })
+            if !taken { continuation.resume(returning: .refused(self.notTaken, mayApply: false)) }
+        }
+    }
+
+    /// Why the loop did not take a request: it does not run, or its queue is full.
+    var notTaken: RefusalReason { self.loop.isRunning ? .overloaded : .notLeader(nil) }
+
+    private func forward(_ envelope: LogEnvelope, to member: Member, deadline: Instant) async -> ProposeOutcome {
+        var request = PeerRequest()
+        request.propose.envelope = envelope
+        let remaining = deadline.since(SystemClock.now())
+        do throws(TransportError) {
+            let response = try await self.pool.call(request, to: member.address, timeout: remaining)
+            return RefusalWire.outcome(of: response)
+        } catch {
+            return .refused(.lostLeadership, mayApply: !error.surelyNotSent)
+        }
+    }
+
+    public func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView {
+        var attempts = Attempts(now: SystemClock.now(), timeout: timeout)
+        while true {
+            if consistency == .stale {
+                if let view = self.currentView(mustBeReady: true) { return view }
+            } else {
+                let outcome = await self.readIndex(deadline: attempts.deadline)
+                switch outcome {
+                case .readable:
+                    if let view = self.currentView(mustBeReady: false) { return view }
+                case .refused(.overloaded): throw .overloaded(leaderOnly: false)
+                case .refused: break
+                }
+            }
+            try await attempts.pause(at: SystemClock.now())
+        }
+    }
+
+    private func readIndex(deadline: Instant) async -> ReadOutcome {
+        await withCheckedContinuation { continuation in
+            let taken = self.loop.ask(.read(deadline: deadline) { continuation.resume(returning: $0) })
+            if !taken { continuation.resume(returning: .refused(self.notTaken)) }
+        }
+    }
+
+    private func currentView(mustBeReady: Bool) -> ReadView? {
+        let now = SystemClock.now()
+        return self.loop.published.withLock { published in
+            if mustBeReady, !published.isReady { return nil }
+            if published.halted != nil { return nil }
+            return ReadView(
+                registry: published.registry,
+                lastContact: published.isLeader ? .zero : now.since(published.lastLeaderContact),
+                knownLeader: published.leader != nil)
+        }
+    }
+
+    public func waitForChange(
+        of watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds
+    ) async throws(ClusterError) {
+        if self.isStopping { throw .shuttingDown }
+        guard await self.watches.wait(for: watches, after: index, timeout: timeout) else {
+            throw .overloaded(leaderOnly: false)
+        }
+    }
+
+    public func renewSession(_ id: String) async throws(ClusterError) -> Bool {
+        var attempts = Attempts(now: SystemClock.now(), timeout: .seconds(10))
+        while true {
+            if let leader = self.leader {
+                let found =
+                    leader.isSelf
+                    ? await self.renewHere(id, deadline: attempts.deadline)
+                    : await self.renew(id, at: leader.member, deadline: attempts.deadline)
+                if let found { return found }
+            }
+            try await attempts.pause(at: SystemClock.now())
+        }
+    }
+
+    /// nil: not this time.
+    func renewHere(_ id: String, deadline: Instant) async -> Bool? {
+        let outcome: RenewOutcome = await withCheckedContinuation { continuation in
+            let taken = self.loop.ask(.renewSession(id, deadline: deadline) { continuation.resume(returning: $0) })
+            if !taken { continuation.resume(returning: .refused(self.notTaken)) }
+        }
+        if case .renewed(let found) = outcome { return found }
+        return nil
+    }
+
+    private func renew(_ id: String, at member: Member, deadline: Instant) async -> Bool? {
+        var request = PeerRequest()
+        request.sessionRenew.id = id
+        let remaining = deadline.since(SystemClock.now())
+        let response = await self.pool.ask(request, of: member.address, timeout: remaining)
+        guard case .sessionRenewed(let renewed) = response?.kind else { return nil }
+        return renewed.found
+    }
+
+    public func leaderAddress() async -> String {
+        self.loop.published.withLock { published in
+            published.isLeader
+                ? published.configuration.member(self.nodeID)?.address ?? "" : published.leaderMember?.address ?? ""
+        }
+    }
+
+    public func peerAddresses() async -> [String] {
+        self.loop.published.withLock { $0.configuration.voters.map(\.address).sorted() }
+    }
+
+    public func forward(
+        _ request: PeerHTTPRequest, timeout: Nanoseconds
+    ) async throws(ClusterError) -> PeerHTTPResponse {
+        throw .notAServer
+    }
+
+    public func forward(dns packet: [UInt8], overTCP: Bool) async throws(ClusterError) -> [UInt8] {
+        throw .notAServer
+    }
+}

@@ -1,0 +1,148 @@
+import Cluster
+import DNSCodec
+import Logging
+import NIOCore
+import NIOPosix
+import Registry
+import Synchronization
+import Units
+
+/// Listens for DNS over UDP and TCP. A server answers from its own state, however old (`?stale`, as Consul's DNS does);
+/// an agent hands the packet to its server.
+public final class DNSServer: Sendable {
+    private let responder: DNSResponder
+    private let listener: DNSListenerSettings
+    private let cluster: any ClusterAccess
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let seed: @Sendable () -> UInt64
+    private let wallTime: @Sendable () -> UInt32
+    private let state = Mutex(State())
+
+    private struct State {
+        var started = false
+        var udp: (any Channel)?
+        var tcp: (any Channel)?
+    }
+
+    /// - Parameters:
+    ///   - seed: drawn for each answer's order.
+    ///   - wallTime: seconds since 1970.
+    public init(
+        settings: DNSSettings, listener: DNSListenerSettings, cluster: any ClusterAccess,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, logger: Logger,
+        seed: @escaping @Sendable () -> UInt64, wallTime: @escaping @Sendable () -> UInt32
+    ) {
+        self.responder = DNSResponder(settings: settings)
+        self.listener = listener
+        self.cluster = cluster
+        self.group = group
+        self.logger = logger
+        self.seed = seed
+        self.wallTime = wallTime
+    }
+
+    /// One packet's answer; empty when it gets none. What a server gives its agents' forwarded packets, too.
+    public func answer(packet: [UInt8], overTCP: Bool) async -> [UInt8] {
+        do {
+            if self.cluster.identity.isServer {
+                let view = try await self.cluster.view(.stale, timeout: self.listener.viewTimeout)
+                return self.responder.answer(
+                    packet: packet, overTCP: overTCP, view: view, seed: self.seed(), wallTime: self.wallTime())
+            }
+            return try await self.cluster.forward(dns: packet, overTCP: overTCP)
+        } catch {
+            self.logger.debug("a DNS question could not be answered", metadata: ["error": "\(error)"])
+            return self.responder.failure(packet: packet, overTCP: overTCP)
+        }
+    }
+
+    // MARK: - life cycle
+
+    /// Binds both sockets; nothing listens when it throws.
+    public func start() async throws(DNSServerError) {
+        let isFirst = self.state.withLock { state in
+            defer { state.started = true }
+            return !state.started
+        }
+        if !isFirst { throw .alreadyStarted }
+        do {
+            let udp = try await self.bindUDP()
+            self.state.withLock { $0.udp = udp }
+            let tcp = try await self.bindTCP()
+            self.state.withLock { $0.tcp = tcp }
+        } catch {
+            await self.stop()
+            throw .bindFailed(address: "\(self.listener.host):\(self.listener.port)", reason: "\(error)")
+        }
+    }
+
+    public func stop() async {
+        let channels = self.state.withLock { state in
+            defer { (state.udp, state.tcp) = (nil, nil) }
+            return [state.udp, state.tcp].compactMap { $0 }
+        }
+        // A channel that is closed already is what we want.
+        for channel in channels { try? await channel.close() }
+    }
+
+    /// The port that was bound; nil before the start.
+    public var udpPort: Int? { self.state.withLock { $0.udp?.localAddress?.port } }
+    public var tcpPort: Int? { self.state.withLock { $0.tcp?.localAddress?.port } }
+
+    private func bindUDP() async throws -> any Channel {
+        let limit = self.listener.maximumPendingQueries
+        return try await DatagramBootstrap(group: self.group)
+            .channelOption(.socketOption(.so_reuseaddr), value: 1)
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 4096))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(DatagramAnswerer(limit: limit) { [weak self] packet in
+                        await self?.answer(packet: packet, overTCP: false) ?? []
+                    })
+                }
+            }
+            .bind(host: self.listener.host, port: self.listener.port).get()
+    }
+
+    private func bindTCP() async throws -> any Channel {
+        let connections = ConnectionCount(limit: self.listener.maximumConnections)
+        let listener = self.listener
+        return try await ServerBootstrap(group: self.group)
+            .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelInitializer { [weak self] channel in
+                guard connections.enter() else { return channel.close() }
+                channel.closeFuture.whenComplete { _ in connections.leave() }
+                return channel.eventLoop.makeCompletedFuture {
+                    let idle = TimeAmount.nanoseconds(Int64(clamping: listener.idleTimeout.rawValue))
+                    try channel.pipeline.syncOperations.addHandlers(
+                        StreamAnswerer(maximumQuerySize: listener.maximumQuerySize, idleTimeout: idle) { [weak self] packet in
+                            await self?.answer(packet: packet, overTCP: true) ?? []
+                        })
+                }
+            }
+            .bind(host: self.listener.host, port: self.listener.port).get()
+    }
+}
+
+/// Counts open connections against their bound.
+final class ConnectionCount: Sendable {
+    private let limit: Int
+    private let open = Mutex(0)
+
+    init(limit: Int) { self.limit = limit }
+
+    func enter() -> Bool {
+        self.open.withLock { open in
+            if open >= self.limit { return false }
+            open += 1
+            return true
+        }
+    }
+
+    func leave() { self.open.withLock { $0 -= 1 } }
+}

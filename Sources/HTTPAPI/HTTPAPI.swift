@@ -1,0 +1,157 @@
+import Cluster
+import HummingbirdCore
+import LocalAgent
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Protocol
+import Synchronization
+import Units
+
+/// Consul's HTTP API over a cluster and a local agent. It keeps no state of its own but counters: a request is parsed,
+/// answered by one handler, and forgotten.
+public final class HTTPAPI: Sendable {
+    let cluster: any ClusterAccess
+    let agent: any LocalAgentAccess
+    let snapshot: any SnapshotAccess
+    public let settings: HTTPAPISettings
+    let authorizer: any Authorizer
+    let logger: Logger
+    let routes: RouteTable
+    public let counters = RequestCounters()
+    /// Requests that wait for a change.
+    private let waiting = Atomic<Int>(0)
+
+    /// `settings` must be valid.
+    public init(
+        cluster: any ClusterAccess, agent: any LocalAgentAccess, snapshot: any SnapshotAccess,
+        settings: HTTPAPISettings = HTTPAPISettings(), authorizer: any Authorizer = AllowAll(), logger: Logger
+    ) {
+        self.cluster = cluster
+        self.agent = agent
+        self.snapshot = snapshot
+        self.settings = settings
+        self.authorizer = authorizer
+        self.logger = logger
+        self.routes = .consul
+    }
+
+    /// A listener that serves this API. Port 0 takes any free port.
+    /// - Parameter onRunning: called with the bound address's port once connections are accepted.
+    public func makeListener(
+        host: String, port: Int, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        onRunning: @escaping @Sendable (Int) async -> Void = { _ in }
+    ) -> HTTPListener {
+        HTTPListener(api: self, address: .hostname(host, port: port), group: group, logger: self.logger) { channel in
+            await onRunning(channel.localAddress?.port ?? port)
+        }
+    }
+
+    /// A listener on a Unix socket.
+    public func makeListener(
+        socketPath: String, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        onRunning: @escaping @Sendable () async -> Void = {}
+    ) -> HTTPListener {
+        HTTPListener(api: self, address: .unixDomainSocket(path: socketPath), group: group, logger: self.logger) { _ in
+            await onRunning()
+        }
+    }
+
+    /// How many requests wait for a change right now.
+    public var waitingCount: Int { self.waiting.load(ordering: .relaxed) }
+
+    func startWaiting() throws(APIError) {
+        if self.waiting.wrappingAdd(1, ordering: .relaxed).oldValue >= self.settings.maximumWaiting {
+            self.waiting.wrappingSubtract(1, ordering: .relaxed)
+            throw APIError(ClusterError.overloaded(leaderOnly: false))
+        }
+    }
+
+    func endWaiting() { self.waiting.wrappingSubtract(1, ordering: .relaxed) }
+
+    // MARK: answering
+
+    /// Finds the route, asks whether the caller may use it, and runs its handler; on an agent, forwards what is not its
+    /// own. Never throws: a refusal is an answer.
+    func respond(to request: APIRequest) async -> APIResponse {
+        let part = RequestCounters.Part(path: request.path)
+        var response: APIResponse
+        do throws(APIError) {
+            response = try await self.dispatch(request)
+        } catch {
+            response = error.response
+        }
+        self.counters.note(part, isWrite: request.method != .get && request.method != .head, status: response.status)
+        return response
+    }
+
+    private func dispatch(_ request: APIRequest) async throws(APIError) -> APIResponse {
+        guard let (entry, matched) = self.routes.find(request.path) else { return self.unknown(request.path) }
+        if request.method == .options {
+            return APIResponse.empty.with("Allow", entry.allow)
+        }
+        guard let route = entry.route(request.method) else {
+            return APIResponse.text(405, "method \(request.method.name) not allowed").with("Allow", entry.allow)
+        }
+        var request = request
+        request.matched = matched
+        try self.refuseEnterpriseParameters(request)
+        if !route.isLocal {
+            if !self.cluster.identity.isServer { return try await self.forward(request) }
+            let datacenter = request.query.first("dc") ?? ""
+            if !datacenter.isEmpty && datacenter != self.cluster.identity.datacenter {
+                throw APIError(500, "No path to datacenter")
+            }
+        }
+        request.identity = try await self.authorize(request, route)
+        return try await route.handler(self, request)
+    }
+
+    private func authorize(_ request: APIRequest, _ route: Route) async throws(APIError) -> String {
+        let isWrite = request.method != .get && request.method != .head
+        let access = AccessRequest(
+            token: request.token, resource: route.resource, name: Array(request.rest), isWrite: isWrite)
+        do throws(AccessDenied) {
+            return try await self.authorizer.authorize(access)
+        } catch {
+            throw APIError(403, error.text)
+        }
+    }
+
+    private func unknown(_ path: [UInt8]) -> APIResponse {
+        let isAPI = String(decoding: path, as: UTF8.self).contains("/v1/")
+        return .text(
+            404,
+            isAPI
+                ? "Invalid URL path: not a recognized HTTP API endpoint"
+                : "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'")
+    }
+
+    private func refuseEnterpriseParameters(_ request: APIRequest) throws(APIError) {
+        if !request.namespace.isEmpty {
+            throw APIError(400, "Invalid header: \"X-Consul-Namespace\" - Namespaces are a Consul Enterprise feature")
+        }
+        if request.query.isEmpty { return }
+        if let namespace = request.query.first("ns"), !namespace.isEmpty {
+            throw APIError(400, "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature")
+        }
+        if let partition = request.query.first("partition"), !partition.isEmpty {
+            throw APIError(
+                400, "Invalid query parameter: \"partition\" - Partitions are a Consul Enterprise feature")
+        }
+    }
+
+    /// Replicates a command; a refusal by the state machine becomes the error that clients know.
+    func propose(_ command: LogCommand, _ request: APIRequest) async throws(APIError) -> LogResult {
+        let result: LogResult
+        do throws(ClusterError) {
+            result = try await self.cluster.propose(
+                command, identity: request.identity, timeout: self.settings.writeTimeout)
+        } catch {
+            throw APIError(error)
+        }
+        if case .failure(let failure)? = result.kind { throw APIError(failure) }
+        return result
+    }
+}

@@ -1,0 +1,120 @@
+import LocalAgent
+import Protocol
+import Registry
+import Units
+
+// How the agent's own registrations look (consul.md §1.3).
+extension JSONWriter {
+    /// `contentHash` "" leaves it out.
+    mutating func agentService(_ service: LogService, datacenter: String, contentHash: String = "") {
+        let row = ServiceInstance(service, node: "")
+        self.object { writer in
+            writer.optionalField("Kind", row.kind)
+            writer.field("ID", row.id)
+            writer.field("Service", row.name)
+            writer.key("Tags")
+            writer.strings(row.tags)
+            writer.key("Meta")
+            writer.mapOrEmpty(row.meta)
+            writer.key("Port")
+            writer.number(UInt64(row.port))
+            writer.field("Address", row.address)
+            writer.optionalField("SocketPath", row.socketPath)
+            if !row.taggedAddresses.isEmpty {
+                writer.key("TaggedAddresses")
+                writer.taggedAddresses(row.taggedAddresses)
+            }
+            writer.key("Weights")
+            writer.weights(row.weightPassing, row.weightWarning)
+            writer.key("EnableTagOverride")
+            writer.bool(row.enableTagOverride)
+            if !row.proxyJSON.isEmpty {
+                writer.key("Proxy")
+                writer.raw(json: row.proxyJSON)
+            }
+            if !row.connectJSON.isEmpty {
+                writer.key("Connect")
+                writer.raw(json: row.connectJSON)
+            }
+            writer.field("Datacenter", datacenter)
+            writer.optionalField("ContentHash", contentHash)
+        }
+    }
+
+    mutating func agentCheck(_ check: LogCheck, in state: LocalState) {
+        let service = check.serviceID.isEmpty ? nil : state.service(check.serviceID)
+        var shown = HealthCheck(shown: check, tags: service?.tags ?? [])
+        if let service, shown.serviceName.isEmpty { shown.serviceName = service.name }
+        self.check(shown)
+    }
+
+    mutating func member(_ member: Member) {
+        self.object { writer in
+            writer.field("Name", member.name)
+            writer.field("Addr", member.address)
+            writer.key("Port")
+            writer.number(member.port)
+            writer.key("Tags")
+            writer.object { writer in
+                for tag in member.tags {
+                    writer.key(text: tag.name)
+                    writer.string(tag.value)
+                }
+            }
+            writer.key("Status")
+            writer.number(UInt64(member.status.rawValue))
+            // What Serf's protocol would say; fixed, since there is no Serf here.
+            writer.versions(
+                [("ProtocolMin", 1), ("ProtocolMax", 5), ("ProtocolCur", 2), ("DelegateMin", 2), ("DelegateMax", 5),
+                    ("DelegateCur", 4)])
+        }
+    }
+
+    private mutating func versions(_ versions: [(StaticString, UInt64)]) {
+        for (name, version) in versions {
+            self.key(name)
+            self.number(version)
+        }
+    }
+}
+
+extension LocalState {
+    func service(_ id: String) -> LogService? { self.services.first { $0.id == id } }
+
+    /// The service's checks and the node's own.
+    func checks(of service: LogService) -> [LogCheck] {
+        self.checks.filter { $0.serviceID == service.id || $0.serviceID.isEmpty }
+    }
+}
+
+/// The one word for a service's checks: maintenance before critical before warning before passing.
+enum AggregatedStatus: String {
+    case maintenance, critical, warning, passing
+
+    init(_ checks: [LogCheck]) {
+        var worst = AggregatedStatus.passing
+        for check in checks {
+            if check.id == "_node_maintenance" || check.id.hasPrefix("_service_maintenance:") {
+                self = .maintenance
+                return
+            }
+            if check.status == "critical" { worst = .critical }
+            if check.status == "warning" && worst == .passing { worst = .warning }
+        }
+        self = worst
+    }
+
+    var httpStatus: Int {
+        switch self {
+        case .passing: 200
+        case .warning: 429
+        case .critical, .maintenance: 503
+        }
+    }
+
+    /// Of several instances, the worst.
+    static func worst(_ statuses: [AggregatedStatus]) -> AggregatedStatus {
+        let order: [AggregatedStatus] = [.maintenance, .critical, .warning]
+        return order.first { statuses.contains($0) } ?? .passing
+    }
+}

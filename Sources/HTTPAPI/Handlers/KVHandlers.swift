@@ -1,0 +1,116 @@
+import Cluster
+import NIOCore
+import Protocol
+import Registry
+import Units
+
+/// `/v1/kv/:key` (consul.md §1.5). Keys are bytes: what stands after `/v1/kv/`, percent-decoded once, nothing else done.
+enum KVHandlers {
+    static func get(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
+        let key = ByteKey(Array(request.rest))
+        if request.query.has("keys") { return try await self.keys(api, request, key) }
+        if request.query.has("recurse") {
+            return try await api.read(request, { $0.kvEntries(prefix: key) }) { entries, mark in
+                self.reply(request, entries, mark)
+            }
+        }
+        if key.isEmpty { throw .missingKey }
+        return try await api.read(request, { $0.kvEntry(key) }) { entry, mark in
+            guard let entry else { return APIResponse(status: 404, mark: mark) }
+            if request.query.has("raw") { return self.raw(entry, mark) }
+            return .json(request, mark: mark, capacity: entry.value.count * 4 / 3 + entry.key.count + 192) { writer in
+                writer.array { $0.kvEntry(entry) }
+            }
+        }
+    }
+
+    private static func reply(_ request: APIRequest, _ entries: [KVEntry], _ mark: ReadMark) -> APIResponse {
+        guard let first = entries.first else { return APIResponse(status: 404, mark: mark) }
+        if request.query.has("raw") { return self.raw(first, mark) }
+        return .json(request, mark: mark, capacity: entries.count * 160) { writer in
+            writer.array(entries) { $0.kvEntry($1) }
+        }
+    }
+
+    /// A browser must not run what a key holds.
+    private static func raw(_ entry: KVEntry, _ mark: ReadMark) -> APIResponse {
+        APIResponse(content: .plain, body: ByteBuffer(bytes: entry.value), mark: mark)
+            .with("Content-Security-Policy", "sandbox").with("X-Content-Type-Options", "nosniff")
+    }
+
+    private static func keys(
+        _ api: HTTPAPI, _ request: APIRequest, _ prefix: ByteKey
+    ) async throws(APIError) -> APIResponse {
+        let separator = ByteKey(request.query.first("separator") ?? request.query["seperator"])
+        return try await api.read(request, { $0.kvKeys(prefix: prefix, separator: separator) }) { keys, mark in
+            if keys.isEmpty && !prefix.isEmpty { return APIResponse(status: 404, mark: mark) }
+            return .json(request, mark: mark, capacity: keys.count * 32) { writer in
+                writer.array(keys) { $0.string(bytes: $1.bytes) }
+            }
+        }
+    }
+
+    static func put(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
+        if request.rest.isEmpty { throw .missingKey }
+        var put = LogKVPut()
+        put.key = .init(request.rest)
+        put.value = .init(request.body.readableBytesView)
+        if !request.query.isEmpty { try self.readMode(request.query, into: &put) }
+        var command = LogCommand()
+        command.kind = .kvPut(put)
+        let result = try await api.propose(command, request)
+        guard case .ok(true)? = result.kind else { return .bool(request, false) }
+        let response = APIResponse.bool(request, true)
+        guard let index = await self.modifyIndex(api, request, result) else { return response }
+        return response.with("X-Consul-ModifyIndex", String(index))
+    }
+
+    private static func readMode(_ query: Query, into put: inout LogKVPut) throws(APIError) {
+        try self.refuseTogether(["cas", "acquire", "release"], query)
+        if let text = query.first("flags") { put.flags = try goUInt(text) }
+        if let text = query.first("cas") {
+            put.mode = .putCas
+            put.casIndex = try goUInt(text)
+        }
+        if let session = query.first("acquire") {
+            put.mode = .putAcquire
+            put.session = session
+        }
+        if let session = query.first("release") {
+            put.mode = .putRelease
+            put.session = session
+        }
+    }
+
+    private static func refuseTogether(_ names: [String], _ query: Query) throws(APIError) {
+        var found = 0
+        for name in names where query.has(name) { found += 1 }
+        if found > 1 { throw APIError(400, "Conflicting flags: \(query.encoded)") }
+    }
+
+    /// The index that this write gave the key; nil when it changed nothing, or another write came after it.
+    private static func modifyIndex(_ api: HTTPAPI, _ request: APIRequest, _ result: LogResult) async -> UInt64? {
+        guard api.cluster.identity.isServer, let view = try? await api.view(.stale) else { return nil }
+        let index = view.registry.kvEntry(ByteKey(Array(request.rest))).value?.modifyIndex
+        return index == result.index ? index : nil
+    }
+
+    static func delete(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
+        var delete = LogKVDelete()
+        delete.key = .init(request.rest)
+        if request.query.has("recurse") {
+            try self.refuseTogether(["recurse", "cas"], request.query)
+            delete.mode = .deleteTree
+        } else if request.rest.isEmpty {
+            throw .missingKey
+        }
+        if let text = request.query.first("cas") {
+            delete.mode = .deleteCas
+            delete.casIndex = try goUInt(text)
+        }
+        var command = LogCommand()
+        command.kind = .kvDelete(delete)
+        guard case .ok(let done)? = try await api.propose(command, request).kind else { return .bool(request, false) }
+        return .bool(request, done)
+    }
+}

@@ -1,0 +1,120 @@
+import Cluster
+import Registry
+import Units
+
+/// How a read is to be answered, from its query string (consul.md §2.1, §2.3).
+struct ReadOptions: Sendable {
+    var consistency = Consistency.default
+    /// Answer when the index is above this; 0: at once.
+    var index: UInt64 = 0
+    var wait: Nanoseconds
+
+    /// What Consul names the mode in `X-Consul-Effective-Consistency`.
+    var consistencyName: StaticString {
+        switch self.consistency {
+        case .stale: "stale"
+        case .default: "leader"
+        case .consistent: "consistent"
+        }
+    }
+
+    init(_ query: Query, _ settings: HTTPAPISettings) throws(APIError) {
+        self.wait = settings.defaultWait
+        if query.isEmpty { return }
+        if let text = query.first("wait"), !text.isEmpty {
+            guard let wait = GoDuration.parse(text) else { throw APIError(400, "Invalid wait time") }
+            // Go's zero means "not given".
+            self.wait = wait == .zero ? settings.defaultWait : min(wait, settings.maximumWait)
+        }
+        if let text = query.first("index"), !text.isEmpty {
+            guard let index = UInt64(text), !text.hasPrefix("+") else { throw APIError(400, "Invalid index") }
+            self.index = index
+        }
+        try self.readConsistency(query)
+        if let filter = query.first("filter"), !filter.isEmpty {
+            throw APIError(400, "?filter is not supported: this server does not evaluate filter expressions")
+        }
+    }
+
+    private mutating func readConsistency(_ query: Query) throws(APIError) {
+        let isConsistent = query.has("consistent")
+        if isConsistent { self.consistency = .consistent }
+        if query.has("stale") {
+            if isConsistent {
+                throw APIError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+            }
+            self.consistency = .stale
+        }
+        if isConsistent && query.has("cached") {
+            throw APIError(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
+        }
+        if let text = query.first("max_stale"), !text.isEmpty {
+            guard GoDuration.parse(text) != nil else { throw APIError(400, "Invalid max_stale value \"\(text)\"") }
+            // A linearizable answer is never too old.
+        }
+    }
+}
+
+extension HTTPAPI {
+    /// Answers a read: at once, or, with `?index`, when the answer's index has passed it or the time is over.
+    /// - Parameter query: runs once per look at the state.
+    func read<Value: Sendable>(
+        _ request: APIRequest, isCatalog: Bool = false, _ query: (Registry) throws(APIError) -> Answer<Value>,
+        _ reply: (Value, ReadMark) throws(APIError) -> APIResponse
+    ) async throws(APIError) -> APIResponse {
+        let options = try ReadOptions(request.query, self.settings)
+        var view = try await self.view(options.consistency)
+        var answer = try query(view.registry)
+        if options.index > 0 && answer.index <= options.index {
+            try self.startWaiting()
+            defer { self.endWaiting() }
+            let first = answer.index
+            let deadline = ContinuousClock.now + .nanoseconds(Int64(self.jittered(options.wait).rawValue))
+            // A lower index than before: the state was replaced by a backup, or tombstones were collected. The client
+            // starts anew from there.
+            while answer.index <= options.index && answer.index >= first {
+                let left = deadline - .now
+                if left <= .zero || request.connection?.ending == .draining { break }
+                try await self.waitForChange(of: answer.watch, after: view.registry.appliedIndex, left, request)
+                view = try await self.view(options.consistency)
+                answer = try query(view.registry)
+            }
+        }
+        let mark = ReadMark(
+            index: answer.index, knownLeader: view.knownLeader, lastContact: view.lastContact,
+            consistency: isCatalog ? options.consistencyName : nil)
+        return try reply(answer.value, mark)
+    }
+
+    func view(_ consistency: Consistency) async throws(APIError) -> ReadView {
+        do throws(ClusterError) {
+            return try await self.cluster.view(consistency, timeout: self.settings.readTimeout)
+        } catch {
+            throw APIError(error)
+        }
+    }
+
+    /// Up to a sixteenth is added, so that clients that started together do not come back together.
+    private func jittered(_ wait: Nanoseconds) -> Nanoseconds {
+        wait + Nanoseconds(UInt64.random(in: 0...(wait.rawValue / 16)))
+    }
+
+    private func waitForChange(
+        of watch: [WatchKey], after index: LogIndex, _ left: Duration, _ request: APIRequest
+    ) async throws(APIError) {
+        let timeout = Nanoseconds(left)
+        let cluster = self.cluster
+        let wait: @Sendable () async -> Result<Void, ClusterError> = {
+            do throws(ClusterError) {
+                try await cluster.waitForChange(of: watch, after: index, timeout: timeout)
+                return .success(())
+            } catch {
+                return .failure(error)
+            }
+        }
+        let result = if let connection = request.connection { await connection.run(wait) } else { await wait() }
+        if request.connection?.ending == .closed || Task.isCancelled { throw .clientGone }
+        if request.connection?.ending == .draining { return }
+        if case .failure(let error) = result { throw APIError(error) }
+    }
+}

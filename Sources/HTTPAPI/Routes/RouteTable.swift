@@ -1,0 +1,95 @@
+/// A path and method with who answers it. A pattern that ends in `*` takes every path that starts with what stands
+/// before it, and the path without the last slash; the rest of the path is the handler's.
+struct Route: Sendable {
+    typealias Handler = @Sendable (HTTPAPI, APIRequest) async throws(APIError) -> APIResponse
+
+    var method: APIMethod
+    var pattern: StaticString
+    var resource: AccessRequest.Resource
+    var handler: Handler
+    /// Answered by whichever process was asked; all others an agent forwards to a server.
+    var isLocal = false
+
+    static func get(
+        _ pattern: StaticString, of resource: AccessRequest.Resource, _ handler: @escaping Handler
+    ) -> Route { Route(method: .get, pattern: pattern, resource: resource, handler: handler) }
+
+    static func put(
+        _ pattern: StaticString, of resource: AccessRequest.Resource, _ handler: @escaping Handler
+    ) -> Route { Route(method: .put, pattern: pattern, resource: resource, handler: handler) }
+
+    static func post(
+        _ pattern: StaticString, of resource: AccessRequest.Resource, _ handler: @escaping Handler
+    ) -> Route { Route(method: .post, pattern: pattern, resource: resource, handler: handler) }
+
+    static func delete(
+        _ pattern: StaticString, of resource: AccessRequest.Resource, _ handler: @escaping Handler
+    ) -> Route { Route(method: .delete, pattern: pattern, resource: resource, handler: handler) }
+}
+
+/// Every route, found by the decoded path. Of several patterns that fit, the longest counts.
+struct RouteTable: Sendable {
+    struct Entry: Sendable {
+        var pattern: [UInt8]
+        var isPrefix: Bool
+        /// `OPTIONS,GET,PUT`, in the order the routes were given.
+        var allow = "OPTIONS"
+        var routes: [Route] = []
+
+        /// How many bytes of the path the pattern takes; nil when it does not fit.
+        func match(_ path: [UInt8]) -> Int? {
+            let count = self.pattern.count
+            if path.count < count {
+                // `/v1/kv` is `/v1/kv/` with an empty key.
+                let fits = self.isPrefix && path.count == count - 1 && self.pattern.starts(with: path)
+                return fits ? path.count : nil
+            }
+            if !self.isPrefix && path.count != count { return nil }
+            return path.starts(with: self.pattern) ? count : nil
+        }
+
+        func route(_ method: APIMethod) -> Route? {
+            let wanted = method == .head ? APIMethod.get : method
+            return self.routes.first { $0.method == wanted }
+        }
+    }
+
+    /// By the byte after `/v1/`; all other paths are under 0.
+    private var entries: [[Entry]] = Array(repeating: [], count: 128)
+
+    init(cluster: [Route], local: [Route]) {
+        for route in cluster { self.add(route) }
+        for route in local {
+            var route = route
+            route.isLocal = true
+            self.add(route)
+        }
+        for position in self.entries.indices {
+            self.entries[position].sort { $0.pattern.count > $1.pattern.count }
+        }
+    }
+
+    private mutating func add(_ route: Route) {
+        var pattern = Array("\(route.pattern)".utf8)
+        let isPrefix = pattern.last == UInt8(ascii: "*")
+        if isPrefix { pattern.removeLast() }
+        let bucket = Self.bucket(pattern)
+        var entry = Entry(pattern: pattern, isPrefix: isPrefix)
+        let known = self.entries[bucket].firstIndex { $0.pattern == pattern && $0.isPrefix == isPrefix }
+        if let known { entry = self.entries[bucket].remove(at: known) }
+        entry.allow += "," + route.method.name
+        entry.routes.append(route)
+        self.entries[bucket].append(entry)
+    }
+
+    private static func bucket(_ path: [UInt8]) -> Int {
+        path.count > 4 && path.hasPrefix("/v1/") && path[4] < 128 ? Int(path[4]) : 0
+    }
+
+    func find(_ path: [UInt8]) -> (entry: Entry, matched: Int)? {
+        for entry in self.entries[Self.bucket(path)] {
+            if let matched = entry.match(path) { return (entry, matched) }
+        }
+        return nil
+    }
+}

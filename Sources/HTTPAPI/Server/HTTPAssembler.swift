@@ -1,0 +1,243 @@
+import NIOCore
+import NIOHTTP1
+
+/// What a connection's task receives: one element per request, however many packets it came in.
+enum Incoming: Sendable {
+    case request(HTTPRequestHead, ByteBuffer)
+    /// Its body follows as `chunk`s and one `end`.
+    case streamed(HTTPRequestHead)
+    case chunk(ByteBuffer)
+    case end
+    /// The body is larger than the route takes: `size` bytes were announced, or read so far. It is not read further.
+    case tooLarge(HTTPRequestHead, size: Int)
+}
+
+/// What a connection's task sends: whole responses, already encoded.
+enum Outgoing: Sendable {
+    /// Head and body; the connection closes afterwards when `closes`.
+    case response(head: ByteBuffer, body: ByteBuffer, closes: Bool)
+    case part(ByteBuffer)
+    case end(closes: Bool)
+}
+
+/// How a request's body is taken.
+enum BodyRule: Sendable, Equatable {
+    case collect(limit: Int)
+    case stream
+}
+
+/// Puts decoded request parts together, and watches over the connection: its end, its idleness, a shutdown. Bounded by
+/// one body of the route's limit; further pipelined requests wait in the socket.
+final class HTTPAssembler: ChannelDuplexHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = Incoming
+    typealias OutboundIn = Outgoing
+    typealias OutboundOut = ByteBuffer
+
+    private enum State {
+        case idle
+        case collecting(HTTPRequestHead, ByteBuffer, limit: Int)
+        case streaming
+        /// What still comes in is dropped: the connection is closing.
+        case discarding
+    }
+
+    private let rule: @Sendable (HTTPRequestHead) -> BodyRule
+    private let signal: ConnectionSignal
+    private let limits: ConnectionLimits
+    private var state = State.idle
+    /// Requests handed on and not answered yet.
+    private var unanswered = 0
+    private var isDraining = false
+    private var lastActivity = NIODeadline.now()
+    private var idleCheck: Scheduled<Void>?
+
+    init(signal: ConnectionSignal, limits: ConnectionLimits, rule: @escaping @Sendable (HTTPRequestHead) -> BodyRule) {
+        self.signal = signal
+        self.limits = limits
+        self.rule = rule
+    }
+
+    // MARK: reading
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.lastActivity = .now()
+        switch self.unwrapInboundIn(data) {
+        case .head(let head): self.receive(head: head, context: context)
+        case .body(let piece): self.receive(piece: piece, context: context)
+        case .end: self.receiveEnd(context: context)
+        }
+    }
+
+    private func receive(head: HTTPRequestHead, context: ChannelHandlerContext) {
+        if case .discarding = self.state { return }
+        switch self.rule(head) {
+        case .stream:
+            self.state = .streaming
+            self.continueIfAsked(head, context: context)
+            self.handOn(.streamed(head), context: context)
+        case .collect(let limit):
+            if let announced = head.contentLength, announced > limit {
+                self.state = .discarding
+                self.handOn(.tooLarge(head, size: announced), context: context)
+            } else {
+                self.state = .collecting(head, ByteBuffer(), limit: limit)
+                self.continueIfAsked(head, context: context)
+            }
+        }
+    }
+
+    private func receive(piece: ByteBuffer, context: ChannelHandlerContext) {
+        switch self.state {
+        case .collecting(let head, var body, let limit):
+            let size = body.readableBytes + piece.readableBytes
+            if size > limit {
+                self.state = .discarding
+                self.handOn(.tooLarge(head, size: size), context: context)
+                return
+            }
+            // Two references would make the append copy.
+            self.state = .idle
+            if body.readableBytes == 0 {
+                body = piece
+            } else {
+                var piece = piece
+                body.writeBuffer(&piece)
+            }
+            self.state = .collecting(head, body, limit: limit)
+        case .streaming: context.fireChannelRead(self.wrapInboundOut(.chunk(piece)))
+        case .idle, .discarding: break
+        }
+    }
+
+    private func receiveEnd(context: ChannelHandlerContext) {
+        switch self.state {
+        case .collecting(let head, let body, limit: _):
+            self.state = .idle
+            self.handOn(.request(head, body), context: context)
+        case .streaming:
+            self.state = .idle
+            context.fireChannelRead(self.wrapInboundOut(.end))
+        case .idle, .discarding: break
+        }
+    }
+
+    private func handOn(_ incoming: Incoming, context: ChannelHandlerContext) {
+        self.unanswered += 1
+        context.fireChannelRead(self.wrapInboundOut(incoming))
+    }
+
+    /// RFC 9110 §10.1.1; not while an earlier answer is due, which must come first.
+    private func continueIfAsked(_ head: HTTPRequestHead, context: ChannelHandlerContext) {
+        guard self.unanswered == 0, let expect = head.headers.first(name: "expect"),
+            equalsIgnoringCase(expect.utf8, "100-continue".utf8)
+        else { return }
+        let text = ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n")
+        context.writeAndFlush(self.wrapOutboundOut(text), promise: nil)
+    }
+
+    // MARK: writing
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        self.lastActivity = .now()
+        switch self.unwrapOutboundIn(data) {
+        case .response(let head, let body, let closes):
+            if body.readableBytes == 0 {
+                context.write(self.wrapOutboundOut(head), promise: promise)
+            } else {
+                context.write(self.wrapOutboundOut(head), promise: nil)
+                context.write(self.wrapOutboundOut(body), promise: promise)
+            }
+            self.answered(closes: closes, context: context)
+        case .part(let part):
+            context.write(self.wrapOutboundOut(part), promise: promise)
+        case .end(let closes):
+            context.write(self.wrapOutboundOut(ByteBuffer(string: "0\r\n\r\n")), promise: promise)
+            self.answered(closes: closes, context: context)
+        }
+    }
+
+    private func answered(closes: Bool, context: ChannelHandlerContext) {
+        self.unanswered -= 1
+        if closes || (self.isDraining && self.unanswered == 0) {
+            context.flush()
+            self.lingerThenClose(context: context)
+        }
+    }
+
+    /// Closing at once with unread input would reset the connection before the client has read the answer.
+    private func lingerThenClose(context: ChannelHandlerContext) {
+        self.state = .discarding
+        let channel = context.channel
+        context.close(mode: .output, promise: nil)
+        context.eventLoop.scheduleTask(in: self.limits.linger) { channel.close(promise: nil) }
+    }
+
+    // MARK: the connection's end
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.scheduleIdleCheck(context: context)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.idleCheck?.cancel()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.idleCheck?.cancel()
+        self.signal.end(.closed)
+        context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .inputClosed? = event as? ChannelEvent { self.signal.end(.closed) }
+        if event is ChannelShouldQuiesceEvent {
+            self.isDraining = true
+            self.signal.end(.draining)
+            if self.unanswered == 0 { context.close(promise: nil) }
+            return
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.signal.end(.closed)
+        if error is HTTPParserError, self.unanswered == 0 {
+            self.state = .discarding
+            let text = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+                + "Content-Length: 15\r\n\r\n400 Bad Request"
+            context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(string: text)), promise: nil)
+            self.lingerThenClose(context: context)
+        } else {
+            context.close(promise: nil)
+        }
+    }
+
+    /// A connection that neither waits for an answer of ours nor says anything is closed; so is one whose request does
+    /// not come to its end.
+    private func scheduleIdleCheck(context: ChannelHandlerContext) {
+        let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        self.idleCheck = context.eventLoop.scheduleTask(in: self.limits.idleCheckInterval) {
+            let (assembler, context) = loopBound.value
+            if assembler.isOverdue {
+                context.close(promise: nil)
+            } else {
+                assembler.scheduleIdleCheck(context: context)
+            }
+        }
+    }
+
+    private var isOverdue: Bool {
+        if self.unanswered > 0 { return false }
+        let passed = NIODeadline.now() - self.lastActivity
+        switch self.state {
+        case .idle: return passed > self.limits.idle
+        case .collecting, .streaming, .discarding: return passed > self.limits.reading
+        }
+    }
+}
+
+extension HTTPRequestHead {
+    /// Nil when absent or not a number.
+    var contentLength: Int? { self.headers.first(name: "content-length").flatMap { Int($0) } }
+}

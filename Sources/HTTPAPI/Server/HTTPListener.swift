@@ -1,0 +1,158 @@
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Bounds of a connection.
+struct ConnectionLimits: Sendable {
+    var idle: TimeAmount = .minutes(10)
+    /// Between two packets of one request.
+    var reading: TimeAmount = .seconds(30)
+    var idleCheckInterval: TimeAmount = .seconds(15)
+    /// How long a connection that closes goes on reading what the client still sends.
+    var linger: TimeAmount = .milliseconds(500)
+    var headers = 80 * 1024
+}
+
+/// Serves the HTTP API at one address. `run()` returns when the listener was shut down and every connection has ended.
+public struct HTTPListener: Sendable {
+    private let server: Server<HTTPConnections>
+
+    init(
+        api: HTTPAPI, address: BindAddress, group: any EventLoopGroup, logger: Logger,
+        onRunning: @escaping @Sendable (any Channel) async -> Void
+    ) {
+        let configuration = ServerConfiguration(
+            address: address, backlog: 1024, reuseAddress: true,
+            availableConnectionsDelegate: MaximumAvailableConnections(api.settings.maximumConnections, logger: logger))
+        self.server = Server(
+            childChannelSetup: HTTPConnections(api: api, limits: api.settings.connectionLimits), configuration: configuration,
+            onServerRunning: onRunning, eventLoopGroup: group, logger: logger)
+    }
+
+    /// Binds and serves. Throws when the address can't be bound.
+    public func run() async throws {
+        try await self.server.run()
+    }
+
+    /// Takes no further connections, answers what is being waited on, and closes.
+    public func shutdown() async throws {
+        try await self.server.shutdownGracefully()
+    }
+}
+
+/// A connection of the listener: HTTP/1.1 requests in, encoded responses out, in order.
+struct HTTPConnections: ServerChildChannel {
+    struct Connection: ServerChildChannelValue {
+        var parts: NIOAsyncChannel<Incoming, Outgoing>
+        var signal: ConnectionSignal
+        var channel: any Channel { self.parts.channel }
+    }
+    typealias Value = Connection
+
+    let api: HTTPAPI
+    let limits: ConnectionLimits
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Connection> {
+        channel.eventLoop.makeCompletedFuture {
+            let signal = ConnectionSignal()
+            var decoderLimits = NIOHTTPDecoderLimitConfiguration()
+            decoderLimits.maxHeaderFieldSize = self.limits.headers
+            decoderLimits.maxHeaderListSize = self.limits.headers
+            decoderLimits.maxHeaderFieldCount = 1000
+            let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoderLimits)
+            let api = self.api
+            let assembler = HTTPAssembler(signal: signal, limits: self.limits) { api.bodyRule(for: $0) }
+            try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(decoder))
+            try channel.pipeline.syncOperations.addHandler(assembler)
+            let asyncChannel = try NIOAsyncChannel<Incoming, Outgoing>(
+                wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+            return Connection(parts: asyncChannel, signal: signal)
+        }
+    }
+
+    func handle(value connection: Connection, logger: Logger) async {
+        do {
+            try await connection.parts.executeThenClose { inbound, outbound in
+                let reader = IncomingReader(inbound.makeAsyncIterator())
+                while let incoming = try await reader.next() {
+                    switch incoming {
+                    case .request(let head, let body):
+                        try await self.answer(head, body: body, stream: nil, connection, outbound)
+                    case .streamed(let head):
+                        let stream = BodyStream { try await reader.nextChunk() }
+                        try await self.answer(head, body: ByteBuffer(), stream: stream, connection, outbound)
+                        while try await reader.nextChunk() != nil {}
+                    case .tooLarge(let head, let size):
+                        let response = self.api.refuseTooLarge(head, size: size)
+                        try await self.send(response, to: head, outbound)
+                    case .chunk, .end: break
+                    }
+                }
+            }
+        } catch {
+            // The socket broke while reading or writing; there is nobody left to tell.
+            logger.trace("connection ended: \(error)")
+        }
+    }
+
+    private func answer(
+        _ head: HTTPRequestHead, body: ByteBuffer, stream: BodyStream?, _ connection: Connection,
+        _ outbound: NIOAsyncChannelOutboundWriter<Outgoing>
+    ) async throws {
+        let response = await self.api.respond(to: head, body: body, stream: stream, connection: connection.signal)
+        try await self.send(response, to: head, outbound)
+    }
+
+    private func send(
+        _ response: APIResponse, to head: HTTPRequestHead, _ outbound: NIOAsyncChannelOutboundWriter<Outgoing>
+    ) async throws {
+        let closes = response.closes || !head.isKeepAlive
+        let policy = self.api.settings.defaultPolicy
+        guard let stream = response.stream else {
+            let encoded = response.encodedHead(contentLength: response.body.readableBytes, closes: closes, policy: policy)
+            let body = head.method == .HEAD ? ByteBuffer() : response.body
+            try await outbound.write(.response(head: encoded, body: body, closes: closes))
+            return
+        }
+        try await outbound.write(.part(response.encodedHead(contentLength: nil, closes: closes, policy: policy)))
+        while head.method != .HEAD, let piece = try await stream.next() {
+            if piece.readableBytes == 0 { continue }
+            var chunk = ByteBuffer(string: String(piece.readableBytes, radix: 16) + "\r\n")
+            chunk.writeImmutableBuffer(piece)
+            chunk.writeStaticString("\r\n")
+            try await outbound.write(.part(chunk))
+        }
+        try await outbound.write(.end(closes: closes))
+    }
+}
+
+/// The connection's inbound iterator, shared between its loop and the body stream of the request being answered.
+/// `@unchecked Sendable`: both run in the connection's one task, one after the other.
+private final class IncomingReader: @unchecked Sendable {
+    private var iterator: NIOAsyncChannelInboundStream<Incoming>.AsyncIterator
+    private var bodyEnded = true
+
+    init(_ iterator: NIOAsyncChannelInboundStream<Incoming>.AsyncIterator) { self.iterator = iterator }
+
+    func next() async throws -> Incoming? {
+        let incoming = try await self.iterator.next()
+        if case .streamed? = incoming { self.bodyEnded = false }
+        return incoming
+    }
+
+    /// Nil at the body's end. Throws when the connection ended before it.
+    func nextChunk() async throws -> ByteBuffer? {
+        if self.bodyEnded { return nil }
+        switch try await self.iterator.next() {
+        case .chunk(let piece)?: return piece
+        case .end?:
+            self.bodyEnded = true
+            return nil
+        case .request?, .streamed?, .tooLarge?, nil:
+            self.bodyEnded = true
+            throw ChannelError.inputClosed
+        }
+    }
+}

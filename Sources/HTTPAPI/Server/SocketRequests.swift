@@ -1,0 +1,111 @@
+import NIOCore
+import NIOHTTP1
+import Units
+
+// From a socket's request to the routes' and back.
+extension HTTPAPI {
+    /// How the body of a request is taken; decided by its path, before the body is read.
+    func bodyRule(for head: HTTPRequestHead) -> BodyRule {
+        var uri = head.uri
+        return uri.withUTF8 { bytes in
+            if starts(bytes, with: "/v1/kv/") { return .collect(limit: self.settings.kvMaximumValue.rawValue) }
+            if starts(bytes, with: "/v1/txn") { return .collect(limit: self.transactionLimit) }
+            if head.method == .PUT, starts(bytes, with: "/v1/snapshot") { return .stream }
+            return .collect(limit: self.settings.maximumBody.rawValue)
+        }
+    }
+
+    /// A transaction may carry at least one value of the largest size.
+    var transactionLimit: Int { max(self.settings.txnMaximumBody, self.settings.kvMaximumValue).rawValue }
+
+    func refuseTooLarge(_ head: HTTPRequestHead, size: Int) -> APIResponse {
+        var uri = head.uri
+        let text = uri.withUTF8 { bytes in
+            if starts(bytes, with: "/v1/kv/") { return self.tooLarge(size, self.settings.kvMaximumValue.rawValue, "kv_max_value_size") }
+            if starts(bytes, with: "/v1/txn") { return self.tooLarge(size, self.transactionLimit, "txn_max_req_len") }
+            return "Request body too large, max size: \(self.settings.maximumBody.rawValue) bytes"
+        }
+        var error = APIError(413, text)
+        error.closes = true
+        return error.response
+    }
+
+    func tooLarge(_ size: Int, _ limit: Int, _ setting: String) -> String {
+        "Request body(\(size) bytes) too large, max size: \(limit) bytes. "
+            + "See https://www.consul.io/docs/agent/options.html#\(setting)."
+    }
+
+    func respond(
+        to head: HTTPRequestHead, body: ByteBuffer, stream: BodyStream?, connection: ConnectionSignal?
+    ) async -> APIResponse {
+        let target: RequestTarget
+        do throws(RequestTarget.Malformed) {
+            target = try RequestTarget(head.uri)
+        } catch {
+            switch error {
+            case .path:
+                var refusal = APIError(400, "400 Bad Request")
+                refusal.closes = true
+                return refusal.response
+            case .query: return .text(500, "")
+            }
+        }
+        var request = APIRequest(
+            method: APIMethod(head.method), target: head.uri, path: target.path, query: target.query, token: "", body: body,
+            stream: stream, connection: connection)
+        request.readHeaders(head.headers)
+        return await self.respond(to: request)
+    }
+}
+
+extension APIMethod {
+    init(_ method: HTTPMethod) {
+        switch method {
+        case .GET: self = .get
+        case .PUT: self = .put
+        case .DELETE: self = .delete
+        case .POST: self = .post
+        case .HEAD: self = .head
+        case .OPTIONS: self = .options
+        default: self = .other(method.rawValue)
+        }
+    }
+}
+
+extension APIRequest {
+    /// The token and the few other headers that matter. `?token` comes before `X-Consul-Token` before `Authorization`.
+    mutating func readHeaders(_ headers: some Sequence<(name: String, value: String)>) {
+        var header = ""
+        var bearer = ""
+        for (name, value) in headers {
+            switch name.utf8.count {
+            case 6 where equalsIgnoringCase(name.utf8, "accept".utf8):
+                self.acceptsText = value.hasPrefix("text/plain")
+            case 13 where equalsIgnoringCase(name.utf8, "authorization".utf8):
+                bearer = Self.bearer(value)
+            case 14 where equalsIgnoringCase(name.utf8, "x-consul-token".utf8):
+                header = value
+            case 18 where equalsIgnoringCase(name.utf8, "x-consul-namespace".utf8) && !value.isEmpty:
+                self.namespace = value
+            default: break
+            }
+        }
+        self.token = self.query.first("token") ?? ""
+        if self.token.isEmpty { self.token = header }
+        if self.token.isEmpty { self.token = bearer }
+    }
+
+    /// The first word after `Bearer`, whatever its case.
+    private static func bearer(_ value: String) -> String {
+        let words = value.split(separator: " ")
+        guard words.count >= 2, equalsIgnoringCase(words[0].utf8, "bearer".utf8) else { return "" }
+        return String(words[1])
+    }
+}
+
+private func starts(_ bytes: UnsafeBufferPointer<UInt8>, with prefix: StaticString) -> Bool {
+    let count = prefix.utf8CodeUnitCount
+    guard bytes.count >= count else { return false }
+    for position in 0..<count where bytes[position] != prefix.utf8Start[position] { return false }
+    return true
+}

@@ -1,0 +1,210 @@
+import HealthChecks
+import Logging
+import Protocol
+import Units
+
+extension LocalAgent {
+    public func registerCheck(_ definition: CheckDefinition) async throws(LocalAgentError) {
+        try await self.write { () throws(LocalAgentError) in try self.registration(of: definition, configured: false) }
+    }
+
+    public func deregisterCheck(_ id: String) async throws(LocalAgentError) {
+        try await self.write { () throws(LocalAgentError) in
+            guard self.registrations.checks[ByteKey(id)] != nil else { throw .unknownCheck(id) }
+            return [.removeCheck(id)]
+        }
+    }
+
+    public func updateCheck(_ id: String, status: String, output: String) async throws(LocalAgentError) {
+        let key = ByteKey(id)
+        guard let status = HealthStatus(rawValue: status) else { throw .invalid("Invalid check status: '\(status)'") }
+        guard var entry = self.registrations.checks[key] else { throw .unknownCheck(id) }
+        guard entry.isTTL else { throw .notTTL(id) }
+        let output = OutputTail.shorten(output, limit: entry.definition.outputLimit(self.settings))
+        entry.lastReport = output
+        self.run(&entry, remaining: entry.definition.ttl, spreadStart: false)
+        self.registrations.checks[key] = entry
+        self.record(status, output: output, for: key)
+        await self.keepReport(of: entry, status: status)
+    }
+
+    public func setServiceMaintenance(_ id: String, enabled: Bool, reason: String) async throws(LocalAgentError) {
+        try await self.write { () throws(LocalAgentError) in
+            guard self.registrations.services[ByteKey(id)] != nil else { throw .unknownService(id) }
+            return self.maintenance(Maintenance.check(service: id, reason: reason), enabled: enabled)
+        }
+    }
+
+    public func setNodeMaintenance(enabled: Bool, reason: String) async throws(LocalAgentError) {
+        try await self.write { () throws(LocalAgentError) in
+            self.maintenance(Maintenance.check(service: nil, reason: reason), enabled: enabled)
+        }
+    }
+
+    // MARK: - decisions
+
+    func registration(of definition: CheckDefinition, configured: Bool) throws(LocalAgentError) -> [LocalChange] {
+        if definition.name.isEmpty && definition.id.isEmpty { throw .invalid("Missing check name") }
+        if let text = definition.validate() { throw .invalid("Invalid check: \(text)") }
+        if !definition.hasValidStatus { throw .invalid("Bad check status") }
+        if !definition.serviceID.isEmpty, self.registrations.services[ByteKey(definition.serviceID)] == nil {
+            throw .serviceOfCheckMissing(definition.serviceID)
+        }
+        return try self.putting(definition, configured: configured)
+    }
+
+    /// The change that registers a check; none when it runs already just so. A TTL check starts its time anew.
+    func putting(_ written: CheckDefinition, configured: Bool) throws(LocalAgentError) -> [LocalChange] {
+        var definition = written.inRange(self.settings)
+        definition.id = definition.effectiveID
+        let isReserved = definition.id == LocalAgent.reservedCheckID || Maintenance.isMaintenance(checkID: definition.id)
+        if isReserved { throw .invalid("Invalid check: the check ID \"\(definition.id)\" is reserved") }
+        _ = try definition.polledPlan(self.settings)
+        let old = self.registrations.checks[ByteKey(definition.id)]
+        if let old, old.definition == definition, old.configured == configured, !old.isTTL { return [] }
+        return [.putCheck(definition, configured: configured)]
+    }
+
+    private func maintenance(_ check: CheckDefinition, enabled: Bool) -> [LocalChange] {
+        let old = self.registrations.checks[ByteKey(check.id)]
+        if !enabled { return old == nil ? [] : [.removeCheck(check.id)] }
+        return old?.definition == check ? [] : [.putCheck(check, configured: false)]
+    }
+
+    // MARK: - application
+
+    /// A check that is registered again keeps its status and output: it does not flap because somebody repeats himself.
+    func putCheck(_ definition: CheckDefinition, configured: Bool) {
+        let key = ByteKey(definition.effectiveID)
+        let serviceName = self.registrations.services[ByteKey(definition.serviceID)]?.row.name ?? ""
+        var row = definition.catalogForm(node: self.settings.nodeName, serviceName: serviceName)
+        var entry: CheckEntry
+        if let old = self.registrations.checks[key] {
+            old.runner?.stop()
+            entry = old
+            row.status = old.row.status
+            row.output = old.row.output
+            entry.definition = definition
+            entry.configured = configured
+            if entry.row != row { entry.mark.changed() }
+            entry.row = row
+        } else {
+            entry = CheckEntry(definition: definition, configured: configured, row: row)
+        }
+        let isCritical = row.status == HealthStatus.critical.rawValue
+        entry.criticalSince = isCritical ? entry.criticalSince ?? .now : nil
+        self.run(&entry, remaining: definition.ttl, spreadStart: true)
+        self.registrations.checks[key] = entry
+        self.registrations.removals[RemovalKey(isService: false, id: key)] = nil
+    }
+
+    /// Starts a runner for the entry in place of the one it has; none for a check that is set by hand.
+    func run(_ entry: inout CheckEntry, remaining: Nanoseconds, spreadStart: Bool) {
+        entry.runner?.stop()
+        entry.runner = nil
+        self.lastRun += 1
+        entry.run = self.lastRun
+        let plan: CheckPlan
+        if entry.isTTL {
+            plan = CheckPlan(
+                id: entry.row.id, kind: .ttl(remaining: remaining, lastOutput: entry.lastReport))
+        } else if let polled = try? entry.definition.polledPlan(self.settings) {
+            // What was stored by a version that ran more types than this one stays critical and is not run.
+            plan = polled
+        } else {
+            return
+        }
+        let delay = spreadStart ? self.spread.below(plan.interval) : .zero
+        let runner = CheckRunner(plan: plan, run: entry.run, firstDelay: delay, logger: self.logger) { [weak self] report in
+            await self?.receive(report)
+        }
+        entry.runner = runner
+        runner.start()
+    }
+
+    /// A runner's report. One of a runner that has been replaced meanwhile is dropped.
+    func receive(_ report: CheckReport) {
+        let key = ByteKey(report.id)
+        guard self.running, let entry = self.registrations.checks[key], entry.run == report.run else { return }
+        let limit = entry.isTTL ? Int.max : entry.definition.outputLimit(self.settings) + 1024
+        self.record(report.status, output: OutputTail.shorten(report.output, limit: limit), for: key)
+    }
+
+    /// A status that changed goes to the catalog at once; an output that changed alone, by and by.
+    func record(_ status: HealthStatus, output: String, for key: ByteKey) {
+        guard var entry = self.registrations.checks[key] else { return }
+        let statusChanged = entry.row.status != status.rawValue
+        if !statusChanged && entry.row.output == output { return }
+        entry.row.status = status.rawValue
+        entry.row.output = output
+        if statusChanged {
+            self.logger.info(
+                "check changed its status", metadata: ["check": "\(entry.row.id)", "status": "\(status.rawValue)"])
+            entry.criticalSince = status == .critical ? .now : nil
+            entry.outputDueAt = nil
+            entry.mark.changed()
+        } else if self.settings.checkUpdateInterval == .zero {
+            entry.mark.changed()
+        } else if entry.outputDueAt == nil {
+            let wait = self.settings.checkUpdateInterval
+            entry.outputDueAt = .now + (wait + self.spread.below(Nanoseconds(wait.rawValue / 2))).duration
+        }
+        self.registrations.checks[key] = entry
+        self.stateChanged()
+        self.wakeSync()
+    }
+
+    /// Keeps a TTL check's report over a restart. Best effort: the status stands in memory, and a restart without it
+    /// begins critical.
+    private func keepReport(of entry: CheckEntry, status: HealthStatus) async {
+        let end = self.settings.wallClock().addingReportingOverflow(entry.definition.ttl.rawValue)
+        let state = StoredCheckState(
+            status: status.rawValue, output: entry.lastReport, expiresAt: end.overflow ? .max : end.partialValue)
+        do {
+            let bytes = try StoredCoding.encode(state)
+            try await self.store.apply([.put(StoredRow(kind: .checkState, id: entry.row.id, bytes: bytes))])
+        } catch {
+            self.logger.warning(
+                "a TTL check's report was not kept on disk",
+                metadata: ["check": "\(entry.row.id)", "error": "\(error)"])
+        }
+    }
+
+    // MARK: - services that stay critical
+
+    func runReaper() async {
+        while self.running {
+            try? await Task.sleep(nanoseconds: self.settings.reapInterval.rawValue)
+            if Task.isCancelled || !self.running { return }
+            await self.reap()
+        }
+    }
+
+    /// Removes each service with a check that has been critical for longer than its `DeregisterCriticalServiceAfter`.
+    private func reap() async {
+        let now = ContinuousClock.now
+        let overdue = self.registrations.sortedChecks.filter { entry in
+            let limit = entry.definition.deregisterCriticalServiceAfter
+            guard limit > .zero, !entry.row.serviceID.isEmpty, let since = entry.criticalSince else { return false }
+            return now - since >= limit.duration
+        }
+        for entry in overdue {
+            do {
+                try await self.deregisterService(entry.row.serviceID)
+                self.logger.info(
+                    "deregistered a service that stayed critical",
+                    metadata: ["service": "\(entry.row.serviceID)", "check": "\(entry.row.id)"])
+            } catch .unknownService {
+                // Another of its checks was overdue as well.
+            } catch {
+                self.logger.warning(
+                    "a service that stayed critical was not deregistered",
+                    metadata: ["service": "\(entry.row.serviceID)", "error": "\(error)"])
+            }
+        }
+    }
+}
+
+extension Nanoseconds {
+    var duration: Duration { .nanoseconds(Int64(clamping: self.rawValue)) }
+}

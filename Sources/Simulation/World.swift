@@ -1,0 +1,256 @@
+import Raft
+import Units
+
+/// Everything there is in a run: servers, network, clients, an operator, a source of faults, and a clock that jumps
+/// from event to event. One seed determines all of it.
+final class World {
+    /// Servers are told the time this often.
+    static let tickGap: UInt64 = 10 * SwarmOptions.millisecond
+
+    let seed: UInt64
+    let level: Int
+    let options: SwarmOptions
+    /// A state machine that is broken on purpose, to prove that a broken one is reported.
+    let hasCanary: Bool
+
+    private(set) var now: UInt64 = 0
+    private var queue = EventQueue()
+    private(set) var trace: Trace
+    var tally = Tally()
+    var nodeRandom: SimulationRandom
+    private(set) var isHealed = false
+
+    let invariants = Invariants()
+    private(set) var nodes: [any SimulatedNode] = []
+    private(set) var network: Network!
+    private(set) var clients: Clients!
+    private(set) var administrator: Administrator!
+    private(set) var faults: Faults!
+
+    var isPaused: [UInt64] = []
+    private var isDown: [Bool] = []
+    private var incarnations: [UInt64] = []
+
+    init(seed: UInt64, level: Int, options: SwarmOptions, canary: Bool, traceCapacity: Int, echo: ((String) -> Void)?) {
+        self.seed = seed
+        self.level = level
+        self.options = options
+        self.hasCanary = canary
+        self.trace = Trace(capacity: traceCapacity)
+        self.nodeRandom = SimulationRandom(seed: seed, concern: "nodes")
+        if let echo { self.trace.echo = { echo($0.description) } }
+        let slots = options.servers + options.spares
+        self.isPaused = Array(repeating: 0, count: slots)
+        self.isDown = Array(repeating: false, count: slots)
+        self.incarnations = Array(repeating: 1, count: slots)
+        self.network = Network(world: self, slots: slots)
+        self.clients = Clients(world: self)
+        self.administrator = Administrator(world: self)
+        self.faults = Faults(world: self)
+        for slot in 0..<slots {
+            let id = Self.identity(slot: slot, incarnation: 1)
+            self.invariants.subjects.append(Invariants.Subject(id: id))
+            self.nodes.append(self.makeNode(slot: slot, id: id))
+        }
+    }
+
+    private func makeNode(slot: Int, id: NodeID) -> any SimulatedNode { CoreNode(world: self, slot: slot, id: id) }
+
+    static func identity(slot: Int, incarnation: UInt64) -> NodeID { NodeID(incarnation << 8 | UInt64(slot + 1)) }
+
+    func slot(of id: NodeID) -> Int? {
+        let slot = Int(id.rawValue & 0xFF) - 1
+        return self.nodes.indices.contains(slot) && self.nodes[slot].id == id ? slot : nil
+    }
+
+    func member(_ slot: Int) -> Member {
+        Member(id: self.nodes[slot].id, name: "server-\(slot)", address: "10.0.0.\(slot + 1):8300")
+    }
+
+    // MARK: - What nodes and the rest ask of the world
+
+    func schedule(_ event: EventQueue.Event, at time: UInt64) { self.queue.push(event, at: time) }
+
+    func record(
+        _ kind: Trace.Kind, slot: Int = -1, peer: Int = -1, _ a: UInt64 = 0, _ b: UInt64 = 0, _ c: UInt64 = 0,
+        note: StaticString = ""
+    ) {
+        self.trace.add(kind, at: self.now, slot: slot, peer: peer, a, b, c, note: note)
+    }
+
+    func send(_ message: Message, from slot: Int, frame: [UInt8] = []) {
+        guard let to = self.slot(of: message.to), to != slot else { return }
+        self.record(.sent, slot: slot, peer: to, MessageDigest.code(message), message.term.rawValue, note: MessageDigest.name(message))
+        self.network.send(Network.Parcel(from: slot, to: to, message: message, frame: frame))
+    }
+
+    func respond(attempt: Int, _ result: ClientResult) { self.clients.answered(attempt: attempt, result) }
+
+    func traced(_ event: TraceEvent, slot: Int) {
+        switch event {
+        case .becameLeader(let term):
+            self.tally.elections += 1
+            self.record(.role, slot: slot, term.rawValue, note: "leader")
+            self.invariants.becameLeader(slot: slot, term: term.rawValue)
+        case .becameCandidate(let term): self.record(.role, slot: slot, term.rawValue, note: "candidate")
+        case .becamePreCandidate(let term): self.record(.role, slot: slot, term.rawValue, note: "pre-candidate")
+        case .becameFollower(let term, let leader):
+            self.record(.role, slot: slot, term.rawValue, leader?.rawValue ?? 0, note: "follower")
+        case .steppedDown(let term, _): self.record(.role, slot: slot, term.rawValue, note: "stepped down")
+        case .configurationAppended(let configuration, let index):
+            self.record(.configuration, slot: slot, index.rawValue, UInt64(configuration.voters.count), note: "appended")
+        case .configurationCommitted(_, let index): self.record(.configuration, slot: slot, index.rawValue, note: "committed")
+        case .configurationRolledBack(_, let index):
+            self.record(.configuration, slot: slot, index.rawValue, note: "rolled back")
+        case .quarantineLifted(let index):
+            self.record(.amnesia, slot: slot, index.rawValue, note: "healed")
+            self.invariants.quarantineLifted(slot: slot)
+        case .snapshotSendStarted, .snapshotInstalled, .leaderChanged, .ignored: break
+        }
+    }
+
+    func drawClockRate() -> Double {
+        let range = self.options.clockRates
+        let share = Double(self.nodeRandom.below(1001)) / 1000
+        return range.lowerBound + (range.upperBound - range.lowerBound) * share
+    }
+
+    func diskLatency(factor: UInt64) -> UInt64 {
+        if self.isHealed { return 50_000 + self.nodeRandom.exponential(mean: 300_000) }
+        var latency = 30_000 + self.nodeRandom.exponential(mean: self.options.diskLatency)
+        if self.nodeRandom.chance(self.options.diskTailChance) {
+            latency += self.nodeRandom.exponential(mean: 500 * SwarmOptions.millisecond)
+        }
+        return latency * factor
+    }
+
+    /// The canary: one server's state machine goes wrong from entry 20 on.
+    func stateHash(_ hash: UInt64, slot: Int, at index: UInt64) -> UInt64 {
+        self.hasCanary && slot == 0 && index >= 20 ? hash ^ 1 : hash
+    }
+
+    // MARK: - Servers that come and go
+
+    func nodeIsDown(_ slot: Int) { self.isDown[slot] = true }
+
+    func scheduleRestart(_ slot: Int, after delay: UInt64? = nil) {
+        let pause = delay ?? self.nodeRandom.exponential(mean: 2 * SwarmOptions.second)
+        self.schedule(.restart(slot: slot, epoch: self.nodes[slot].epoch), at: self.now + pause)
+    }
+
+    func wipe(_ slot: Int) {
+        self.incarnations[slot] += 1
+        self.nodes[slot].wipe(newID: Self.identity(slot: slot, incarnation: self.incarnations[slot]))
+    }
+
+    var downCount: Int { self.nodes.reduce(0) { $0 + ($1.isUp ? 0 : 1) } }
+
+    /// The server that leads in the newest term; nil when none does.
+    var leader: Int? {
+        var best: (slot: Int, term: UInt64)?
+        for node in self.nodes where node.isUp {
+            let status = node.status
+            if status.role == .leader, status.term > best?.term ?? 0 { best = (node.slot, status.term) }
+        }
+        return best?.slot
+    }
+
+    // MARK: - The run
+
+    func begin() {
+        let founders = (0..<self.options.servers).map { self.member($0) }
+        let configuration = Configuration(voters: founders)
+        for slot in self.nodes.indices {
+            if slot < self.options.servers { (self.nodes[slot] as? CoreNode)?.found(configuration) }
+            self.nodes[slot].start()
+        }
+        self.clients.begin()
+        self.faults.begin()
+        self.administrator.begin()
+    }
+
+    /// Goes on until `deadline`, the first broken invariant, or when `until` says so; it is asked after each tick.
+    /// - Returns: whether `until` became true.
+    @discardableResult
+    func run(to deadline: UInt64, until: () -> Bool = { false }) -> Bool {
+        while let item = self.queue.pop() {
+            if item.time > deadline {
+                self.queue.push(item.event, at: item.time)
+                self.now = deadline
+                return false
+            }
+            self.now = item.time
+            self.invariants.now = item.time
+            self.tally.events += 1
+            self.dispatch(item.event)
+            if self.invariants.finding != nil { return false }
+            if case .tick = item.event, until() { return true }
+        }
+        return false
+    }
+
+    /// Ends every fault, present and to come.
+    func heal() {
+        self.isHealed = true
+        self.record(.heal)
+        self.network.heal()
+        for slot in self.nodes.indices {
+            self.isPaused[slot] = 0
+            self.nodes[slot].diskFactor = 1
+            self.nodes[slot].diskFull(false)
+            self.nodes[slot].hurryDisk()
+            if !self.nodes[slot].isUp { self.scheduleRestart(slot, after: self.nodeRandom.within(0...500_000_000)) }
+        }
+    }
+
+    private func live(_ slot: Int, _ epoch: Int, _ event: EventQueue.Event) -> (any SimulatedNode)? {
+        let node = self.nodes[slot]
+        guard node.isUp, node.epoch == epoch else { return nil }
+        // A stopped process sees nothing; when it goes on, everything is there at once.
+        if self.isPaused[slot] > self.now {
+            self.schedule(event, at: self.isPaused[slot])
+            return nil
+        }
+        return node
+    }
+
+    private func dispatch(_ event: EventQueue.Event) {
+        switch event {
+        case .tick(let slot, let epoch): self.live(slot, epoch, event)?.tick()
+        case .wake(let slot, let epoch): self.live(slot, epoch, event)?.wake()
+        case .diskDone(let slot, let epoch, let ticket): self.live(slot, epoch, event)?.diskDone(ticket: ticket)
+        case .later(let slot, let epoch, let work): self.live(slot, epoch, event)?.later(work)
+        case .diskRecovers(let slot, let epoch): self.live(slot, epoch, event)?.diskFull(false)
+        case .restart(let slot, let epoch):
+            let node = self.nodes[slot]
+            if !node.isUp, node.epoch == epoch {
+                self.isDown[slot] = false
+                node.start()
+            }
+        case .deliver(let place): self.deliver(place)
+        case .request(let attempt): self.clients.arrive(attempt: attempt)
+        case .response(let attempt): self.clients.respond(attempt: attempt)
+        case .clientWake(let client): self.clients.wake(client)
+        case .clientTimeout(let attempt): self.clients.timeOut(attempt: attempt)
+        case .fault: if !self.isHealed { self.faults.strike() }
+        case .partitionEnds(let number): self.network.endPartition(number)
+        case .clog(let from, let to, let on): if !self.isHealed || !on { self.network.clog(from: from, to: to, on) }
+        case .administrate: self.administrator.act()
+        case .retire(let slot): self.administrator.retire(slot)
+        case .probe: break
+        }
+    }
+
+    private func deliver(_ place: Int) {
+        guard let parcel = self.network.take(place) else { return }
+        let node = self.nodes[parcel.to]
+        guard node.isUp, node.id == parcel.message.to else { return }
+        if self.isPaused[parcel.to] > self.now {
+            self.network.putBack(parcel, place: place)
+            self.schedule(.deliver(parcel: place), at: self.isPaused[parcel.to])
+            return
+        }
+        self.record(.delivered, slot: parcel.to, peer: parcel.from, MessageDigest.code(parcel.message), parcel.message.term.rawValue)
+        node.receive(parcel)
+    }
+}

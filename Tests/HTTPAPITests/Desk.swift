@@ -1,0 +1,93 @@
+import HTTPAPI
+import Logging
+import Protocol
+import Testing
+
+/// The API over a cluster, an agent and a snapshot store in memory, asked without a socket.
+struct Desk {
+    let cluster: FakeCluster
+    let agent = FakeAgent()
+    let snapshot = FakeSnapshot()
+    let api: HTTPAPI
+
+    init(cluster: FakeCluster = FakeCluster(), settings: HTTPAPISettings = HTTPAPISettings(), authorizer: any Authorizer = AllowAll()) {
+        self.cluster = cluster
+        self.api = HTTPAPI(
+            cluster: cluster, agent: self.agent, snapshot: self.snapshot, settings: settings, authorizer: authorizer,
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+    }
+
+    func ask(
+        _ method: String, _ target: String, _ body: String = "", headers: [(String, String)] = []
+    ) async -> Reply {
+        await self.ask(method, target, bytes: Array(body.utf8), headers: headers)
+    }
+
+    func ask(
+        _ method: String, _ target: String, bytes: [UInt8], headers: [(String, String)] = []
+    ) async -> Reply {
+        var request = PeerHTTPRequest()
+        request.method = method
+        request.target = target
+        request.body = .init(bytes)
+        request.headers = headers.map { name, value in
+            var header = PeerHeader()
+            header.name = name
+            header.value = value
+            return header
+        }
+        return Reply(await self.api.respond(to: request))
+    }
+
+    func get(_ target: String) async -> Reply { await self.ask("GET", target) }
+    func put(_ target: String, _ body: String = "") async -> Reply { await self.ask("PUT", target, body) }
+    func delete(_ target: String) async -> Reply { await self.ask("DELETE", target) }
+}
+
+struct Reply: Sendable {
+    var status: Int
+    var headers: [(name: String, value: String)]
+    var bytes: [UInt8]
+
+    init(_ response: PeerHTTPResponse) {
+        self.status = Int(response.status)
+        self.headers = response.headers.map { ($0.name, $0.value) }
+        self.bytes = [UInt8](response.body)
+    }
+
+    var body: String { String(decoding: self.bytes, as: UTF8.self) }
+
+    /// By the exact spelling of its name.
+    subscript(name: String) -> String? { self.headers.first { $0.name == name }?.value }
+
+    /// Status and body.
+    var short: String { "\(self.status) \(self.body)" }
+
+    /// Everything, as golden text.
+    var full: String {
+        let head = self.headers.map { "\($0.name): \($0.value)" }.joined(separator: "\n")
+        return "\(self.status)\n\(head)\n\n\(self.body)"
+    }
+}
+
+/// Looks every few milliseconds until the condition holds; false when it did not within five seconds.
+func eventually(_ condition: () async -> Bool) async -> Bool {
+    for _ in 0..<1000 {
+        if await condition() { return true }
+        try? await Task.sleep(for: .milliseconds(5))
+    }
+    return false
+}
+
+/// A small generator, so that random tests are the same every time (splitmix64).
+struct Dice: RandomNumberGenerator {
+    var state: UInt64
+    init(seed: UInt64) { self.state = seed }
+    mutating func next() -> UInt64 {
+        self.state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = self.state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+}
