@@ -1,3 +1,5 @@
+import Histogram
+
 /// What a run came to, for people and for programs. Latencies in microseconds, closed loop: a slow answer delays the
 /// next request, so percentiles are those of the requests sent.
 struct Report: Sendable {

@@ -2,9 +2,9 @@ import Foundation
 import Units
 
 #if canImport(Glibc)
-    import Glibc
+import Glibc
 #elseif canImport(Darwin)
-    import Darwin
+import Darwin
 #endif
 
 extension AgentConfiguration {
@@ -18,10 +18,10 @@ extension AgentConfiguration {
 
     private var identityComplaint: AgentConfigurationError? {
         if self.dataDirectory.isEmpty, !self.development { return self.no("data_dir", "must be set") }
-        if self.nodeName.isEmpty { return self.no("node_name", "must not be empty") }
-        if self.nodeName.utf8.count > 128 { return self.no("node_name", "must be at most 128 bytes long") }
-        if self.nodeName.unicodeScalars.contains(where: { $0.value <= 0x20 || $0.value == 0x7F || $0 == "/" }) {
-            return self.no("node_name", "must have no spaces, control characters or slashes")
+        if !(1...128).contains(self.nodeName.utf8.count)
+            || !self.nodeName.utf8.allSatisfy({ Self.isLabelByte($0) || $0 == UInt8(ascii: ".") })
+        {
+            return self.no("node_name", "must be 1 to 128 letters, digits, ., - and _, not \"\(self.nodeName)\"")
         }
         if !Self.isLabel(self.datacenter) {
             return self.no("datacenter", "must be letters, digits, - and _ alone, at most 63, not \(self.datacenter)")
@@ -194,14 +194,15 @@ extension AgentConfiguration {
 
     private static func isLabel(_ text: String) -> Bool { (1...63).contains(text.utf8.count) && isLabelText(text) }
 
-    private static func isLabelText(_ text: String) -> Bool {
-        text.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
-                true
-            default: false
-            }
+    private static func isLabelText(_ text: String) -> Bool { text.utf8.allSatisfy(self.isLabelByte) }
+
+    private static func isLabelByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+            true
+        default:
+            false
         }
     }
 }

@@ -135,6 +135,17 @@ extension AgentLink: ClusterAccess {
         return answer
     }
 
+    /// What the catalog holds of a node.
+    public func nodeCatalog(_ name: String) async throws(ClusterError) -> PeerNodeCatalog {
+        var call = PeerRequest()
+        call.nodeCatalog.node = name
+        let response = try await self.exchange(call, timeout: .seconds(10), mayRepeat: true)
+        guard case .nodeCatalog(let answer) = response.kind else {
+            throw .refused(status: 500, text: "the server's answer can't be read")
+        }
+        return answer
+    }
+
     /// Servers known to this agent.
     public var serverAddresses: [String] { self.state.withLock { $0.candidates.sorted() } }
     /// The server in use; "" while there is none.

@@ -75,10 +75,9 @@ public struct LocalIdentity: Sendable, Equatable {
 public protocol ClusterAccess: Sendable {
     var identity: LocalIdentity { get }
 
-    /// Replicates a command and returns its result once a quorum's disks hold it and this server has applied it (so
-    /// that a read here afterwards sees it). Forwards where this process does not lead; holds it up to 7 s while
-    /// there is no leader. Applied at most once, however often it is retried inside. `idempotencyKey`: a client's own
-    /// (client, sequence) for retries across requests.
+    /// Replicates a command and returns its result once a quorum's disks hold it and the leader has applied it: from
+    /// then on every `default` or `consistent` read sees it, wherever it is asked. Forwards where this process does not
+    /// lead; holds it up to 7 s while there is no leader. Applied at most once, however often it is retried inside.
     func propose(_ command: LogCommand, identity: String, timeout: Nanoseconds) async throws(ClusterError) -> LogResult
 
     /// A state that keeps the promise, on a server. An agent throws `notAServer`: it forwards whole requests.

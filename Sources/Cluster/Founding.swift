@@ -107,7 +107,7 @@ final class Founding: Sendable {
         self.shown.withLock { $0.promisedTo = promise?.founder }
     }
 
-    private func learn(_ address: String) {
+    func learn(_ address: String) {
         guard !address.isEmpty, address != self.me.address else { return }
         self.shown.withLock { shown in
             guard shown.addresses.count < Self.addressesMax, !shown.addresses.contains(address) else { return }

@@ -21,7 +21,11 @@ extension Server {
         defer { opening.close() }
         let files: ServerFiles
         do {
-            files = try await opening.run { try ServerFiles.open(settings) }
+            files = try await opening.run {
+                let files = try ServerFiles.open(settings)
+                Self.removeLeftovers(in: settings.dataDirectory)
+                return files
+            }
         } catch let error as StartError {
             throw error
         } catch {

@@ -1,6 +1,7 @@
 import Logging
 import Protocol
 import Raft
+import Registry
 import Replica
 import Transport
 import Units
@@ -137,5 +138,46 @@ extension Server {
                 _ = try? await self.pool.call(request, to: leader.member.address, timeout: .seconds(1))
             }
         }
+    }
+}
+
+// MARK: - What the agent around this server asks
+
+extension Server {
+    /// This server's own figures.
+    public func localRaftStatus() async -> PeerRaftStatus { await self.statusHere() }
+
+    /// The replicated state's hash at `appliedIndex`, in hexadecimal: equal on servers that have applied the same.
+    public var stateHash: String {
+        let registry = self.loop.published.withLock { $0.registry }
+        let digits = registry.combinedHash.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return "\(registry.appliedIndex):\(digits)"
+    }
+
+    /// One more address to look for other servers at, while there is no cluster yet.
+    public func addServer(_ address: String) {
+        self.life.withLock { $0.founding }?.learn(address)
+    }
+
+    /// Removes a node that will not return: from the configuration when it is a server, and from the catalog. False when
+    /// there is no such node. One that is alive is left alone.
+    public func forget(_ name: String) async throws(ClusterError) -> Bool {
+        let registry = try await self.view(.default, timeout: .seconds(10)).registry
+        let member = self.loop.published.withLock { published in
+            published.configuration.allMembers.first { $0.name == name }
+        }
+        guard registry.node(named: name).value != nil || member != nil else { return false }
+        let health = registry.checks(onNode: name).value.first { $0.id == Registry.agentCheckID }
+        if health?.status == .passing { return true }
+        if let member {
+            var request = PeerRaftAdmin()
+            request.kind = .remove
+            request.nodeID = member.id.rawValue
+            try await self.raftAdmin(request)
+        }
+        var command = LogCommand()
+        command.deregister.node = name
+        _ = try await self.propose(command, identity: "operator", timeout: .seconds(10))
+        return true
     }
 }

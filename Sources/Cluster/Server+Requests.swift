@@ -33,6 +33,7 @@ struct ServerDoor: PeerHandler {
         case .leaseKeep(let keep): self.keepLease(keep, from: peer)
         case .status: await self.answerStatus()
         case .signCertificate(let request): self.sign(request, for: peer)
+        case .nodeCatalog(let request): self.answer(request)
         case .sessionRenew, .leaseReport, .joinCluster, .raftAdmin, .probe, .prepare:
             peer.role == .server
                 ? await self.handleFromServer(request, peer) : .failure(403, "only a server may ask this")
@@ -50,7 +51,7 @@ struct ServerDoor: PeerHandler {
         case .prepare(let prepare): return await self.answer(prepare, from: peer)
         case .sessionRenew, .leaseReport, .joinCluster, .raftAdmin:
             guard self.loop.isRunning else { return RefusalWire.response(to: .notLeader(nil), mayApply: false) }
-        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, nil: break
+        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, .nodeCatalog, nil: break
         }
         switch request.kind {
         case .sessionRenew(let renew): return await self.answerRenew(renew.id)
@@ -59,7 +60,7 @@ struct ServerDoor: PeerHandler {
             return Self.acknowledged
         case .joinCluster(let join): return await self.admit(join.member.member, from: peer)
         case .raftAdmin(let admin): return await self.administer(admin)
-        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, .probe, .prepare, nil:
+        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, .nodeCatalog, .probe, .prepare, nil:
             return .failure(400, Self.unknownRequest)
         }
     }
@@ -75,6 +76,22 @@ struct ServerDoor: PeerHandler {
         guard let answer = self.faces.withLock({ $0.dns }) else { return .failure(503, "this server is starting") }
         var response = PeerResponse()
         response.dns.packet = .init(await answer([UInt8](dns.packet), dns.tcp))
+        return response
+    }
+
+    /// A somewhat old answer does no harm: the agent compares again from time to time.
+    private func answer(_ request: PeerNodeCatalogRequest) -> PeerResponse {
+        guard let registry = self.loop.published.withLock({ $0.isReady ? $0.registry : nil }) else {
+            return .failure(503, "this server is starting")
+        }
+        var response = PeerResponse()
+        response.nodeCatalog = PeerNodeCatalog()
+        if let catalog = registry.nodeServices(request.node).value {
+            response.nodeCatalog.found = true
+            response.nodeCatalog.node = catalog.node.message
+            response.nodeCatalog.services = catalog.services.map(\.message)
+            response.nodeCatalog.checks = registry.checks(onNode: request.node).value.map(\.message)
+        }
         return response
     }
 

@@ -36,7 +36,8 @@ extension APIError {
             self.init(429, "rate limit exceeded, try again later or against a different server", retryAfter: 1)
         case .overloaded(leaderOnly: true):
             self.init(
-                503, "rate limit exceeded for operation that can only be performed by the leader, try again later", retryAfter: 1)
+                503, "rate limit exceeded for operation that can only be performed by the leader, try again later",
+                retryAfter: 1)
         case .diskFull: self.init(500, "no space left on the servers' disks: the write was not accepted")
         case .refused(let status, let text): self.init(status, text)
         case .notAServer: self.init(500, "not a server: ask a server for this")

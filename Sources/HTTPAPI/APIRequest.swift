@@ -61,6 +61,8 @@ struct APIRequest: Sendable {
     var connection: ConnectionSignal?
     /// Node name of the agent that forwarded this request; nil when it came to us directly.
     var origin: String?
+    /// It came over an agent's authenticated connection.
+    var isFromAgent = false
 
     /// What follows the route's pattern, as bytes.
     var rest: ArraySlice<UInt8> { self.path[self.matched...] }
@@ -113,6 +115,8 @@ func goBool(_ text: String) -> Bool? {
 func goUInt(_ text: String) throws(APIError) -> UInt64 {
     let isDigits = !text.isEmpty && text.utf8.allSatisfy { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
     guard isDigits else { throw APIError(500, "strconv.ParseUint: parsing \"\(text)\": invalid syntax") }
-    guard let value = UInt64(text) else { throw APIError(500, "strconv.ParseUint: parsing \"\(text)\": value out of range") }
+    guard let value = UInt64(text) else {
+        throw APIError(500, "strconv.ParseUint: parsing \"\(text)\": value out of range")
+    }
     return value
 }

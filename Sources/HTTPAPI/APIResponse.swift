@@ -42,7 +42,8 @@ struct APIResponse: Sendable {
     static var empty: APIResponse { APIResponse() }
 
     static func json(
-        _ request: APIRequest, status: Int = 200, mark: ReadMark? = nil, capacity: Int = 256, _ write: (inout JSONWriter) -> Void
+        _ request: APIRequest, status: Int = 200, mark: ReadMark? = nil, capacity: Int = 256,
+        _ write: (inout JSONWriter) -> Void
     ) -> APIResponse {
         var writer = JSONWriter(pretty: request.isPretty, capacity: capacity)
         write(&writer)

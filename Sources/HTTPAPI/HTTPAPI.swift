@@ -97,7 +97,10 @@ public final class HTTPAPI: Sendable {
         var request = request
         request.matched = matched
         try self.refuseEnterpriseParameters(request)
-        if !route.isLocal {
+        if route.isLocal {
+            // A server's own registrations and life are no business of its agents.
+            if request.isFromAgent && !route.isOpenToAgents { throw APIError(403, "this route is not open to agents") }
+        } else {
             if !self.cluster.identity.isServer { return try await self.forward(request) }
             let datacenter = request.query.first("dc") ?? ""
             if !datacenter.isEmpty && datacenter != self.cluster.identity.datacenter {

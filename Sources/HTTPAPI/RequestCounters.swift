@@ -40,6 +40,12 @@ public final class RequestCounters: Sendable {
         public var writes: UInt64 = 0
         /// Answers of 400 and above.
         public var refused: UInt64 = 0
+
+        public init(reads: UInt64 = 0, writes: UInt64 = 0, refused: UInt64 = 0) {
+            self.reads = reads
+            self.writes = writes
+            self.refused = refused
+        }
     }
 
     private let counts = Mutex([Count](repeating: Count(), count: Part.allCases.count))

@@ -124,7 +124,8 @@ public struct CheckDefinition: Sendable, Equatable {
 extension CheckDefinition {
     /// Nil when the check can run; else why not, in the words that follow `Invalid check: `.
     public func validate() -> String? {
-        let polled = !self.args.isEmpty || !self.http.isEmpty || !self.tcp.isEmpty || !self.udp.isEmpty
+        let polled =
+            !self.args.isEmpty || !self.http.isEmpty || !self.tcp.isEmpty || !self.udp.isEmpty
             || !self.grpc.isEmpty || !self.h2ping.isEmpty || !self.osService.isEmpty
         if self.interval > .zero && self.ttl > .zero {
             return "Interval and TTL cannot both be specified"
@@ -201,7 +202,9 @@ extension ServiceDefinition {
             let pair = "Couldn't load metadata pair ('\(key)', '\(value)'): "
             if !allowed { return pair + "Key contains invalid characters" }
             if key.utf8.count > 128 { return pair + "Key is too long (limit: 128 characters)" }
-            if key.hasPrefix("consul-") && self.kind.isEmpty { return pair + "Key prefix 'consul-' is reserved for internal use" }
+            if key.hasPrefix("consul-") && self.kind.isEmpty {
+                return pair + "Key prefix 'consul-' is reserved for internal use"
+            }
             if value.utf8.count > 512 { return pair + "Value is too long (limit: 512 characters)" }
         }
         return nil

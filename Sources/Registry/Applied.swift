@@ -12,6 +12,15 @@ public struct Applied: Sendable {
     /// Nothing was applied: the request was seen before, and the result is the one kept from then, or says that it was
     /// forgotten.
     public var wasDuplicate: Bool
+
+    public init(
+        result: LogResult, touched: [Touch] = [], everythingTouched: Bool = false, wasDuplicate: Bool = false
+    ) {
+        self.result = result
+        self.touched = touched
+        self.everythingTouched = everythingTouched
+        self.wasDuplicate = wasDuplicate
+    }
 }
 
 /// What the commands of one entry share while they are applied.

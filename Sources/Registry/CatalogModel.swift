@@ -149,18 +149,33 @@ public struct HealthCheck: Sendable, Equatable {
 public struct ServiceSummary: Sendable, Equatable {
     public var name: String
     public var tags: [String]
+
+    public init(name: String, tags: [String]) {
+        self.name = name
+        self.tags = tags
+    }
 }
 
 /// An instance with the node that it runs on (`/v1/catalog/service/:name`).
 public struct CatalogInstance: Sendable, Equatable {
     public var node: Node
     public var service: ServiceInstance
+
+    public init(node: Node, service: ServiceInstance) {
+        self.node = node
+        self.service = service
+    }
 }
 
 /// A node with its services in order of their ids (`/v1/catalog/node/:node`).
 public struct NodeServices: Sendable, Equatable {
     public var node: Node
     public var services: [ServiceInstance]
+
+    public init(node: Node, services: [ServiceInstance]) {
+        self.node = node
+        self.services = services
+    }
 }
 
 /// An instance with its node and the checks of both (`/v1/health/service/:name`).
@@ -169,6 +184,12 @@ public struct ServiceHealth: Sendable, Equatable {
     public var service: ServiceInstance
     /// The node's own and those of this instance, in order of their ids.
     public var checks: [HealthCheck]
+
+    public init(node: Node, service: ServiceInstance, checks: [HealthCheck]) {
+        self.node = node
+        self.service = service
+        self.checks = checks
+    }
 
     /// The worst of the checks; passing when there is none.
     public var status: CheckStatus {

@@ -224,6 +224,9 @@ extension Invariants {
         if subject.durableHard.term < message.term {
             self.fail("I10", "s\(slot) acknowledges in term \(message.term), durable is \(subject.durableHard.term)")
         }
+        // One held back until its term has passed says what was true then, like any late message: the entries were there
+        // when the node judged the candidates of later terms.
+        if subject.durableHard.term > message.term { return }
         let match = response.matchIndex.rawValue
         if subject.durable.lastIndex < match || subject.durable.chain(at: match) != subject.log.chain(at: match) {
             self.fail("I10", "s\(slot) acknowledges up to \(match), durable is \(subject.durable.lastIndex)")

@@ -143,7 +143,7 @@ final class Invariants {
             if log.term(at: status.commit) != term {
                 self.fail("I3", "s\(slot) in term \(term) commits entry \(status.commit) of another term directly")
             }
-            self.checkQuorum(slot: slot, index: status.commit)
+            self.checkQuorum(slot: slot, index: status.commit, lastBefore: before.last)
             while self.committed < status.commit {
                 let index = self.committed + 1
                 guard let term = log.term(at: index), let chain = log.chain(at: index) else {
@@ -166,11 +166,11 @@ final class Invariants {
         }
     }
 
-    /// Committed means: durable, right now, on a quorum of the configuration that the leader works with.
-    private func checkQuorum(slot: Int, index: UInt64) {
-        guard let configuration = self.subjects[slot].configurations.last?.configuration,
-            let chain = self.subjects[slot].log.chain(at: index)
-        else {
+    /// Committed means: durable, right now, on a quorum of the configuration that the leader works with: the newest in
+    /// its log, or, when this very step appended one after the commit, the one before.
+    private func checkQuorum(slot: Int, index: UInt64, lastBefore: UInt64) {
+        let known = self.subjects[slot].configurations
+        guard let newest = known.last, let chain = self.subjects[slot].log.chain(at: index) else {
             self.fail("I6", "s\(slot) commits \(index) without a configuration")
             return
         }
@@ -183,12 +183,18 @@ final class Invariants {
                 return count + (holds ? 1 : 0)
             }
         }
-        for half in [configuration.voters, configuration.outgoing].compactMap({ $0 }) {
-            let count = holders(half)
-            if count < half.count / 2 + 1 {
-                self.fail("I6", "s\(slot) commits \(index), durable on \(count) of \(half.count) voters")
-            }
+        func isHeld(_ configuration: Configuration) -> Bool {
+            [configuration.voters, configuration.outgoing].compactMap { $0 }.allSatisfy { holders($0) >= $0.count / 2 + 1 }
         }
+        if isHeld(newest.configuration) { return }
+        if newest.index > lastBefore, let before = known.last(where: { $0.index <= lastBefore }), isHeld(before.configuration) {
+            return
+        }
+        self.fail(
+            "I6",
+            "s\(slot) commits \(index), durable on \(holders(newest.configuration.voters)) of"
+                + " \(newest.configuration.voters.count) voters"
+                + (newest.configuration.outgoing.map { ", \(holders($0)) of \($0.count) outgoing ones" } ?? ""))
     }
 
     func bury(slot: Int) {

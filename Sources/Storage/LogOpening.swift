@@ -34,6 +34,9 @@ struct LogOpening {
         if !hasDatabase && !self.promise.isBlank {
             self.suspect("raft.db is missing, though entries up to \(self.promise.index) were promised")
         }
+        if hasDatabase, let frame = try WALCheck(self.path + "-wal", self.fileSystem).damagedFrame() {
+            self.suspect("raft.db-wal is damaged at frame \(frame), and transactions behind it are lost")
+        }
         do {
             return try self.openDatabase(isNew: !hasDatabase)
         } catch {

@@ -27,10 +27,7 @@ final class LogStatements {
           NOT NULL, sum INTEGER NOT NULL)
         """,
         "CREATE TABLE identity(id INTEGER PRIMARY KEY CHECK(id=1), node TEXT NOT NULL, cluster TEXT NOT NULL)",
-        """
-        CREATE TABLE bootstrap(id INTEGER PRIMARY KEY CHECK(id=1), founder INTEGER NOT NULL, ballot INTEGER NOT NULL,
-          configuration BLOB NOT NULL)
-        """,
+        "CREATE TABLE bootstrap(id INTEGER PRIMARY KEY CHECK(id=1), promise BLOB NOT NULL, sum INTEGER NOT NULL)",
     ]
     static let insertBase = "INSERT INTO base(id,first_idx,term_before,chain_before,sum) VALUES(1,?1,?2,?3,?4)"
     static let insertHard = "INSERT INTO hard(id,term,vote,commit_hint,sum) VALUES(1,?1,?2,?3,?4)"

@@ -87,54 +87,21 @@ extension LogStorage {
         if self.scrubbed != end { throw self.end("entry \(self.scrubbed.next) can't be read back") }
         return ScrubResult(verified: end.distance(from: start), finished: end == self.position.last)
     }
+}
 
-    // MARK: - Identity
-
-    /// Stores who this server is, in `raft.db` and in the promise; durable when it returns.
-    public func setIdentity(_ identity: Identity) throws(StorageError) {
-        try self.ensureUsable()
-        guard identity.node.utf8.count <= 128, identity.cluster.utf8.count <= 128 else {
-            throw .invalid("node and cluster ids are at most 128 bytes long")
-        }
-        let statements = self.statements
-        try self.transaction("storing the identity") { () throws(SQLiteFailure) in try statements.write(identity) }
-        self.identity = identity
-        try self.write(self.currentPromise())
-    }
-
-    /// Stores what was promised to a founder; durable when it returns. Refused in quarantine: a server that has lost its
-    /// disk may have promised something else before.
-    public func setBootstrapPromise(_ promise: BootstrapPromise) throws(StorageError) {
-        try self.ensureUsable()
-        if let mark = self.quarantinedUntil { throw .invalid("in quarantine until \(mark): no bootstrap promise") }
+extension LogStorage {
+    /// What SQLite answers for each pragma that matters here, by name: for operators and tests.
+    public func pragmas() throws(StorageError) -> [String: String] {
         let file = self.file
-        try self.transaction("storing the bootstrap promise") { () throws(SQLiteFailure) in
-            let row = try file.prepare("INSERT OR REPLACE INTO bootstrap(id,founder,ballot,configuration) VALUES(1,?1,?2,?3)")
-            row.bind(1, promise.founder.rawValue)
-            row.bind(2, promise.ballot)
-            row.bind(3, EntryCoding.encode(promise.configuration))
-            try row.run()
-        }
-        self.bootstrapPromise = promise
-    }
-
-    func loadIdentity() throws(StorageError) {
-        do {
-            let row = try self.file.prepare("SELECT node,cluster FROM identity WHERE id=1")
-            if try row.step() { self.identity = Identity(node: row.text(0), cluster: row.text(1)) }
-            let bootstrap = try self.file.prepare("SELECT founder,ballot,configuration FROM bootstrap WHERE id=1")
-            if try bootstrap.step(), let configuration = EntryCoding.decodeConfiguration(bootstrap.bytes(2)) {
-                self.bootstrapPromise = BootstrapPromise(
-                    founder: NodeID(bootstrap.unsigned(0)), ballot: bootstrap.unsigned(1), configuration: configuration)
+        return try self.guarded("reading pragmas") { () throws(SQLiteFailure) in
+            var answers: [String: String] = [:]
+            for name in [
+                "locking_mode", "journal_mode", "synchronous", "wal_autocheckpoint", "secure_delete", "page_size", "cache_size",
+                "temp_store", "mmap_size", "journal_size_limit", "trusted_schema",
+            ] {
+                answers[name] = try file.text("PRAGMA \(name)") ?? "0"
             }
-        } catch {
-            // Damaged pages: `recover` meets them too, and says so.
-            if !error.isDamage { throw self.fail(error, "reading the identity") }
-        }
-        // A flipped bit must not make this server somebody else.
-        if let identity, !self.promise.node.isEmpty, identity.node != self.promise.node || identity.cluster != self.promise.cluster {
-            self.openingFindings.append("raft.db and promise name different servers: \(identity.node), \(self.promise.node)")
-            self.mustQuarantine = true
+            return answers
         }
     }
 }

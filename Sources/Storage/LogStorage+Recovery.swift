@@ -1,14 +1,27 @@
 import Raft
+import Registry
 import Units
 
 /// What `LogStorage.recover` found.
 public struct Recovery: Sendable {
     public var restored: RestoredState
+    /// The state machine loaded from `restored.snapshot`; nil exactly when that is.
+    public var registry: Registry?
     /// What was wrong, a sentence each; empty when all was well. For the operator's log.
     public var findings: [String]
 }
 
 extension LogStorage {
+    /// Recovers from the newest snapshot that loads, and the log (see `recover(snapshot:)`). A snapshot that is bad is
+    /// named in the findings, and the one before it is used.
+    public func recover(snapshots: SnapshotStore) throws(StorageError) -> Recovery {
+        let newest = try snapshots.newest()
+        var recovery = try self.recover(snapshot: newest.meta)
+        recovery.registry = newest.registry
+        recovery.findings = newest.findings + recovery.findings
+        return recovery
+    }
+
     /// Reads the whole log, checking every link of its chain, and compares it with the snapshot and the promise.
     ///
     /// Damage never becomes silence: what can't be trusted is discarded, and `RestoredState.quarantinedUntil` is set, to
@@ -29,7 +42,8 @@ extension LogStorage {
         self.compareWithPromise(&scan)
         try self.settle(scan)
         self.isRecovered = true
-        return Recovery(restored: self.restoredState(scan, snapshot: snapshot), findings: scan.findings)
+        return Recovery(
+            restored: self.restoredState(scan, snapshot: snapshot), registry: nil, findings: scan.findings)
     }
 
     /// Lets this server vote again: its log holds everything up to the mark, as the leader's commit index proves.
@@ -135,7 +149,6 @@ extension LogStorage {
                 scan.damage("the log's last term is \(scan.position.lastTerm), but the stored term is \(lost)")
             }
         }
-        if !promise.node.isEmpty && self.identity == nil { scan.damage("raft.db has lost this server's identity") }
     }
 
     /// Makes what was decided durable: first the quarantine, then the discarding.
@@ -144,9 +157,6 @@ extension LogStorage {
         self.hardState = scan.hardState
         let hint = scan.isQuarantined ? LogIndex.zero : max(scan.hint, self.promise.commitHint)
         self.commitHint = min(hint, scan.position.last)
-        if self.identity == nil && !self.promise.node.isEmpty {
-            self.identity = Identity(node: self.promise.node, cluster: self.promise.cluster)
-        }
         if scan.isQuarantined {
             var promise = self.currentPromise()
             promise.quarantinedUntil = max(promise.quarantinedUntil ?? .zero, max(scan.highestSeen, LogIndex(1)))

@@ -68,6 +68,8 @@ public final class LogStorage {
         var opening = LogOpening(
             directory: self.directory, settings: self.settings, fileSystem: self.fileSystem, promiseFile: self.promiseFile)
         opening.promise = self.promise
+        // Closing the old connection would remove the write-ahead log by its name, which will be the new one's.
+        self.file.abandon()
         let opened = try opening.openAnew()
         self.promise = opening.promise
         self.file = opened.file

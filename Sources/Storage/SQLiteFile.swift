@@ -11,6 +11,7 @@ struct SQLiteFailure: Error {
     /// Damaged pages, or no database at all.
     var isDamage: Bool { self.primary == SQLITE_CORRUPT || self.primary == SQLITE_NOTADB }
     var isBusy: Bool { self.primary == SQLITE_BUSY || self.primary == SQLITE_LOCKED }
+    var isIO: Bool { self.primary == SQLITE_IOERR || self.primary == SQLITE_CANTOPEN }
     var text: String { "SQLite error \(self.code): \(self.message)" }
 }
 

@@ -42,6 +42,7 @@ final class AcceptorHandler: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
     private var isDraining = false
+    private var isSecured = false
     private var joinRequests = 0
     private var logger: Logger
 
@@ -149,6 +150,7 @@ final class AcceptorHandler: ChannelInboundHandler {
 
     private func secured(_ negotiated: String?, _ context: ChannelHandlerContext) {
         guard case .securing = self.phase else { return }
+        self.isSecured = true
         switch negotiated {
         case ApplicationProtocol.join:
             self.phase = .joining
@@ -354,7 +356,7 @@ final class AcceptorHandler: ChannelInboundHandler {
     private func turnAway(_ reason: String, _ context: ChannelHandlerContext) {
         if self.isClosed { return }
         self.logger.warning("connection closed by this side", metadata: ["reason": "\(reason)"])
-        if case .securing = self.phase {
+        guard self.isSecured else {
             self.ended()
             context.close(promise: nil)
             return

@@ -63,7 +63,12 @@ struct CallTable: Sendable {
     /// Takes a call out because its caller gave up; the other side is told when it may have heard of it.
     mutating func abandon(_ number: UInt64) -> Call? {
         guard let call = self.remove(number) else { return nil }
-        if call.isSent { self.cancels.append(number) }
+        if call.isSent {
+            self.cancels.append(number)
+        } else if self.unsent.count > 2 * self.calls.count + 64 {
+            // While nothing can be written, numbers of calls that ended must not pile up.
+            self.unsent.removeAll { self.calls[$0] == nil }
+        }
         return call
     }
 

@@ -20,6 +20,7 @@ final class InitiatorHandler: ChannelInboundHandler {
     }
 
     private let connection: PeerConnection
+    private let attempt: UInt64
     private let verified: VerifiedPeer
     private let liveness: Liveness
     private let settings: TransportSettings
@@ -28,11 +29,14 @@ final class InitiatorHandler: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
     private var isDraining = false
+    /// Until the channel is active whoever connects it reports its failure.
+    private var wasActive = false
     /// Why the connection is about to end, once known.
     private var failure: TransportError?
 
-    init(_ connection: PeerConnection, verified: VerifiedPeer) {
+    init(_ connection: PeerConnection, attempt: UInt64, verified: VerifiedPeer) {
         self.connection = connection
+        self.attempt = attempt
         self.verified = verified
         self.settings = connection.surroundings.settings
         self.liveness = Liveness(self.settings)
@@ -45,6 +49,7 @@ final class InitiatorHandler: ChannelInboundHandler {
 
     /// The deadline counts from here, not from `handlerAdded`: connecting has one of its own.
     func channelActive(context: ChannelHandlerContext) {
+        self.wasActive = true
         self.deadline = context.eventLoop.assumeIsolated().scheduleTask(in: self.settings.handshakeTimeout.timeAmount) {
             self.fail("TLS or greeting took too long", context)
         }
@@ -75,11 +80,11 @@ final class InitiatorHandler: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.ended()
+        self.ended(context)
         context.fireChannelInactive()
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { self.ended() }
+    func handlerRemoved(context: ChannelHandlerContext) { self.ended(context) }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         self.fail(self.verified.failure ?? "\(error)", context)
@@ -94,7 +99,7 @@ final class InitiatorHandler: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    private func ended() {
+    private func ended(_ context: ChannelHandlerContext) {
         let phase = self.phase
         self.phase = .closed
         self.deadline?.cancel()
@@ -102,9 +107,10 @@ final class InitiatorHandler: ChannelInboundHandler {
         switch phase {
         case .closed: break
         case .securing, .greeting:
+            guard self.wasActive else { return }
             let reason = self.verified.failure ?? "the connection was closed during the handshake"
-            self.connection.attemptFailed(
-                self.failure ?? .unreachable(address: self.connection.address, reason: reason))
+            let failure = self.failure ?? .unreachable(address: self.connection.address, reason: reason)
+            self.connection.attemptFailed(self.attempt, context.channel, failure)
         case .ready(let peer):
             let reason =
                 switch self.failure {
@@ -158,7 +164,7 @@ final class InitiatorHandler: ChannelInboundHandler {
         self.deadline?.cancel()
         self.reader.limit = self.settings.frameBytes.rawValue
         self.phase = .ready(peer)
-        guard self.connection.greeted(self, peer) else {
+        guard self.connection.greeted(self.attempt, context.channel, self, peer) else {
             self.phase = .closed
             context.close(promise: nil)
             return

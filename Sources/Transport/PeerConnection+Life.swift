@@ -27,59 +27,69 @@ extension PeerConnection {
         }
     }
 
-    private var isClosed: Bool {
-        self.state.withLockedValue { state in
-            if case .closed = state.phase { return true }
-            return false
-        }
-    }
-
     // MARK: An attempt
 
     private func connect() {
-        if self.isClosed { return }
+        let begun = self.state.withLockedValue { state -> UInt64? in
+            guard case .away = state.phase, state.isAttemptOver else { return nil }
+            state.attempt += 1
+            state.isAttemptOver = false
+            state.channel = nil
+            return state.attempt
+        }
+        guard let attempt = begun else { return }
         let bootstrap = ClientBootstrap(group: self.eventLoop)
             .connectTimeout(self.surroundings.settings.connectTimeout.timeAmount)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
             .channelOption(.writeBufferWaterMark, value: .peer)
-            .channelInitializer { self.prepare($0) }
+            .channelInitializer { self.prepare($0, attempt) }
         let connected =
             self.peerAddress.socketAddress.map { bootstrap.connect(to: $0) }
             ?? bootstrap.connect(host: self.peerAddress.host, port: self.peerAddress.port)
         connected.hop(to: self.eventLoop).whenComplete { result in
             switch result {
-            case .success(let channel): self.connected(channel)
-            case .failure(let error): self.attemptFailed(.unreachable(address: self.address, reason: "\(error)"))
+            case .success(let channel): self.connected(attempt, channel)
+            case .failure(let error):
+                self.attemptFailed(attempt, nil, .unreachable(address: self.address, reason: "\(error)"))
             }
         }
     }
 
-    private func prepare(_ channel: any Channel) -> EventLoopFuture<Void> {
+    private func prepare(_ channel: any Channel, _ attempt: UInt64) -> EventLoopFuture<Void> {
         channel.eventLoop.makeCompletedFuture {
             let peer = VerifiedPeer()
             let security = self.surroundings.security
             let tls = try NIOSSLClientHandler(
                 context: security.contexts.client, serverHostname: nil,
                 customVerificationCallback: security.verification(into: peer))
-            try channel.pipeline.syncOperations.addHandlers(tls, InitiatorHandler(self, verified: peer))
+            try channel.pipeline.syncOperations.addHandlers(tls, InitiatorHandler(self, attempt: attempt, verified: peer))
         }
     }
 
-    private func connected(_ channel: any Channel) {
-        let isClosed = self.state.withLockedValue { state in
-            if case .closed = state.phase { return true }
-            state.channel = channel
-            return false
+    private func connected(_ attempt: UInt64, _ channel: any Channel) {
+        let isWanted = self.state.withLockedValue { state in
+            switch state.phase {
+            case .closed: return false
+            case .ready: return state.channel === channel
+            case .away:
+                guard state.attempt == attempt, !state.isAttemptOver else { return false }
+                state.channel = channel
+                return true
+            }
         }
-        if isClosed { channel.close(promise: nil) }
+        if !isWanted { channel.close(promise: nil) }
     }
 
     /// TLS and greeting are done. False when the connection was closed meanwhile.
-    func greeted(_ handler: InitiatorHandler, _ peer: RemotePeer) -> Bool {
+    func greeted(
+        _ attempt: UInt64, _ channel: any Channel, _ handler: InitiatorHandler, _ peer: RemotePeer
+    ) -> Bool {
         let bound = NIOLoopBound(handler, eventLoop: self.eventLoop)
         let isWanted = self.state.withLockedValue { state in
-            if case .closed = state.phase { return false }
+            guard Self.isCurrent(attempt, channel, state) else { return false }
+            state.isAttemptOver = true
+            state.channel = channel
             state.phase = .ready(bound, peer)
             state.failures = 0
             // The handler drains right after this.
@@ -93,8 +103,22 @@ extension PeerConnection {
         return true
     }
 
-    /// No greeting came about.
-    func attemptFailed(_ error: TransportError) { self.lost(nil, reason: error.description) { _ in error } }
+    /// What a channel reports counts while its attempt goes on and no other channel was taken for it.
+    private static func isCurrent(_ attempt: UInt64, _ channel: (any Channel)?, _ state: State) -> Bool {
+        guard case .away = state.phase, state.attempt == attempt, !state.isAttemptOver else { return false }
+        guard let channel, let taken = state.channel else { return true }
+        return taken === channel
+    }
+
+    /// No greeting came about. Whoever reports it first counts: the channel or the one that connects it.
+    func attemptFailed(_ attempt: UInt64, _ channel: (any Channel)?, _ error: TransportError) {
+        let counts = self.state.withLockedValue { state in
+            guard Self.isCurrent(attempt, channel, state) else { return false }
+            state.isAttemptOver = true
+            return true
+        }
+        if counts { self.lost(nil, reason: error.description) { _ in error } }
+    }
 
     /// A connection that stood is gone.
     func connectionLost(_ peer: RemotePeer, reason: String) {

@@ -36,6 +36,11 @@ public final class PeerConnection: Sendable {
         var timer: NIODeadline?
         /// Attempts in a row that led to no greeting.
         var failures = 0
+        /// Counts attempts to connect. A name may have several addresses, so one attempt may open several channels.
+        var attempt: UInt64 = 0
+        /// The attempt has led to a greeting or has failed; what its channels report from now on is late.
+        var isAttemptOver = true
+        /// The channel that was taken for this attempt.
         var channel: (any Channel)?
     }
 

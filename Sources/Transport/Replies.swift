@@ -68,9 +68,13 @@ final class Replies: Sendable {
         if self.state.withLockedValue({ Self.enqueue(call, response, &$0) }) { self.scheduleDrain() }
     }
 
-    /// The requester no longer waits; the handler's task sees its cancellation.
+    /// The requester no longer waits. A task sees its cancellation and counts until it has ended; a proposal has nothing to
+    /// cancel and counts no longer.
     func cancel(_ call: UInt64) {
-        let running = self.state.withLockedValue { $0.running[call] }
+        let running = self.state.withLockedValue { state in
+            if case .started = state.running[call] { return state.running.removeValue(forKey: call) }
+            return state.running[call]
+        }
         if case .task(let task) = running { task.cancel() }
     }
 

@@ -88,15 +88,13 @@ struct APIClient: Sendable {
         if let body { request.body = .bytes(body) }
         do {
             return try await self.http().execute(request, timeout: timeout)
-        } catch let failure as CommandFailure {
-            throw failure
         } catch {
             throw self.failure(method, path, error)
         }
     }
 
-    private func http() throws -> HTTPClient {
-        try Self.shared.withLock { client in
+    private func http() -> HTTPClient {
+        Self.shared.withLock { client in
             if let client { return client }
             var settings = HTTPClient.Configuration(redirectConfiguration: .disallow)
             // A person waits: a refused connection is an answer, not something to try again for a minute.

@@ -182,6 +182,12 @@ struct MembersCommand: AsyncParsableCommand {
             default: "none"
             }
         }
+        var segment: String {
+            guard let segment = self.tags["segment"], !segment.isEmpty else {
+                return self.isServer ? "<all>" : "<default>"
+            }
+            return segment
+        }
         var isServer: Bool { self.tags["role"] == "consul" }
         var place: String { self.address.contains(":") ? "[\(self.address)]:\(self.port)" : "\(self.address):\(self.port)" }
     }
@@ -214,7 +220,7 @@ struct MembersCommand: AsyncParsableCommand {
             [
                 member.name, member.place, member.statusText, member.isServer ? "server" : "client",
                 String((member.tags["build"] ?? "").prefix { $0 != ":" }), "\(member.protocolVersion ?? 2)",
-                member.tags["dc"] ?? "", member.tags["segment"] ?? (member.isServer ? "<all>" : "<default>"),
+                member.tags["dc"] ?? "", member.segment,
             ]
         }
         Output.print(table: [["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Segment"]] + rows)

@@ -45,6 +45,11 @@ struct Serai: AsyncParsableCommand {
         }
         do {
             var command = try parseAsRoot(Arguments.normalised(arguments))
+            if !type(of: command).configuration.subcommands.isEmpty {
+                // `kv` alone: it has to be told what.
+                Output.error(helpMessage(for: type(of: command)))
+                return 1
+            }
             if var waiting = command as? any AsyncParsableCommand {
                 try await waiting.run()
             } else {

@@ -22,17 +22,10 @@ final class Scratch {
 
     func mode(_ name: String) throws -> Int {
         let attributes = try FileManager.default.attributesOfItem(atPath: "\(self.path)/\(name)")
-        return try #require(attributes[.posixPermissions] as? NSNumberLike).intValue
+        // Its type differs between systems, its text does not.
+        return try #require(attributes[.posixPermissions].flatMap { Int("\($0)") })
     }
 }
-
-/// What `FileManager` hands out as permissions differs between systems; both are integers.
-protocol NSNumberLike { var intValue: Int { get } }
-extension Int: NSNumberLike { var intValue: Int { self } }
-extension UInt: NSNumberLike { var intValue: Int { Int(self) } }
-extension UInt16: NSNumberLike { var intValue: Int { Int(self) } }
-extension UInt32: NSNumberLike { var intValue: Int { Int(self) } }
-extension Int16: NSNumberLike { var intValue: Int { Int(self) } }
 
 /// 2023-11-14, the moment that most tests play at.
 let start = UnixSeconds(1_700_000_000)

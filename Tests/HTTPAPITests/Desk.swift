@@ -10,7 +10,10 @@ struct Desk {
     let snapshot = FakeSnapshot()
     let api: HTTPAPI
 
-    init(cluster: FakeCluster = FakeCluster(), settings: HTTPAPISettings = HTTPAPISettings(), authorizer: any Authorizer = AllowAll()) {
+    init(
+        cluster: FakeCluster = FakeCluster(), settings: HTTPAPISettings = HTTPAPISettings(),
+        authorizer: any Authorizer = AllowAll()
+    ) {
         self.cluster = cluster
         self.api = HTTPAPI(
             cluster: cluster, agent: self.agent, snapshot: self.snapshot, settings: settings, authorizer: authorizer,

@@ -84,7 +84,9 @@ final class FakeAgent: LocalAgentAccess {
     }
 
     func registerCheck(_ definition: CheckDefinition) async throws(LocalAgentError) {
-        if !definition.serviceID.isEmpty, !self.held.withLock({ $0.services.contains { $0.id == definition.serviceID } }) {
+        if !definition.serviceID.isEmpty,
+            !self.held.withLock({ $0.services.contains { $0.id == definition.serviceID } })
+        {
             throw .serviceOfCheckMissing(definition.serviceID)
         }
         self.change("check \(definition.effectiveID)") { state in

@@ -95,7 +95,8 @@ final class FakeCluster: ClusterAccess {
         if !self.identity.isServer { throw .notAServer }
     }
 
-    func propose(_ command: LogCommand, identity: String, timeout: Nanoseconds) async throws(ClusterError) -> LogResult {
+    func propose(_ command: LogCommand, identity: String, timeout: Nanoseconds) async throws(ClusterError) -> LogResult
+    {
         try self.check()
         return self.apply(command)
     }
@@ -105,7 +106,8 @@ final class FakeCluster: ClusterAccess {
         return self.state.withLock { state in
             state.views.append(consistency)
             return ReadView(
-                registry: state.registry, lastContact: consistency == .stale ? .milliseconds(7) : .zero, knownLeader: true)
+                registry: state.registry, lastContact: consistency == .stale ? .milliseconds(7) : .zero,
+                knownLeader: true)
         }
     }
 

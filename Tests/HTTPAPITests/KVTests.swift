@@ -92,7 +92,8 @@ import Testing
             return
         }
         let plain: [String: [UInt8]] = [
-            "a%2Fb%20c": Array("a/b c".utf8), "%C3%A7": Array("ç".utf8), "e%CC%81": [0x65, 0xCC, 0x81], "%00%01": [0, 1],
+            "a%2Fb%20c": Array("a/b c".utf8), "%C3%A7": Array("ç".utf8), "e%CC%81": [0x65, 0xCC, 0x81],
+            "%00%01": [0, 1],
         ]
         #expect([UInt8](put.key) == plain[key] ?? Array(key.utf8))
     }
@@ -107,9 +108,10 @@ import Testing
     @Test func recurseListsInBytewiseOrder() async {
         for key in ["b/2", "a", "b/1", "b%C3%A9", "c"] { _ = await self.desk.put("/v1/kv/\(key)", "x") }
         let reply = await self.desk.get("/v1/kv/b?recurse")
-        #expect(reply.body.split(separator: ",").filter { $0.hasPrefix("\"Key\"") } == [
-            "\"Key\":\"b/1\"", "\"Key\":\"b/2\"", "\"Key\":\"bé\"",
-        ])
+        #expect(
+            reply.body.split(separator: ",").filter { $0.hasPrefix("\"Key\"") } == [
+                "\"Key\":\"b/1\"", "\"Key\":\"b/2\"", "\"Key\":\"bé\"",
+            ])
         #expect(reply["X-Consul-Index"] == "14")
         #expect(await self.desk.get("/v1/kv/?recurse").body.contains("\"c\""))
         #expect(await self.desk.get("/v1/kv?recurse").body.contains("\"c\""))

@@ -26,7 +26,7 @@ struct SeededGenerator: RandomNumberGenerator {
     mutating func pick<Element>(_ from: [Element]) -> Element { from[self.below(from.count)] }
 }
 
-extension ByteKey: @retroactive ExpressibleByStringLiteral {
+extension ByteKey: ExpressibleByStringLiteral {
     public init(stringLiteral value: String) { self.init(value) }
 }
 

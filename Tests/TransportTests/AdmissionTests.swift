@@ -6,7 +6,7 @@ import Transport
 import Units
 
 /// Who gets in, and what those who don't are told.
-@Suite struct AdmissionTests {
+@Suite(.oneAtATime) struct AdmissionTests {
     @Test func withoutACertificateNothingIsRead() async throws {
         let cluster = try TestCluster()
         let server = try await TestServer(cluster)
@@ -26,6 +26,18 @@ import Units
             try? await raw.send(RawClient.hello(credentials.identity))
             try await raw.waitUntilClosed()
         }
+        #expect(server.handler.seen.up.isEmpty)
+        await server.stop()
+    }
+
+    @Test func olderVersionsOfTLSAreRefused() async throws {
+        let cluster = try TestCluster()
+        let server = try await TestServer(cluster)
+        let credentials = try cluster.credentials(.server, "server-2", 2)
+        let raw = try await RawClient.connect(port: server.listener.port, credentials: credentials, newest: .tlsv12)
+        try? await raw.send(RawClient.hello(credentials.identity))
+        try await raw.waitUntilClosed()
+        #expect(raw.frames.isEmpty)
         #expect(server.handler.seen.up.isEmpty)
         await server.stop()
     }
@@ -178,7 +190,7 @@ import Units
 
     @Test func tooManyConnectionsAreClosed() async throws {
         let cluster = try TestCluster()
-        var settings = TransportSettings()
+        var settings = patient
         settings.listenerConnectionsMax = 1
         let server = try await TestServer(cluster, settings: settings)
         let first = try TestClient(server: 2, cluster)
@@ -196,7 +208,7 @@ import Units
 }
 
 /// What somebody can do with bytes who got in, or is about to.
-@Suite struct ProtocolViolationTests {
+@Suite(.oneAtATime) struct ProtocolViolationTests {
     private func greeted(_ server: TestServer, _ role: NodeRole = .server) async throws -> RawClient {
         let credentials = try server.cluster.credentials(role, "node-5", 5)
         let raw = try await RawClient.connect(port: server.listener.port, credentials: credentials)
@@ -247,7 +259,7 @@ import Units
 
     @Test func aClientThatNeverGreetsIsCutOff() async throws {
         let cluster = try TestCluster()
-        var settings = TransportSettings()
+        var settings = patient
         settings.handshakeTimeout = .milliseconds(200)
         let server = try await TestServer(cluster, settings: settings)
         let plain = try await RawClient.connectPlain(port: server.listener.port)

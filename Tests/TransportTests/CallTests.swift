@@ -11,7 +11,7 @@ import FoundationEssentials
 import Foundation
 #endif
 
-@Suite struct CallTests {
+@Suite(.oneAtATime) struct CallTests {
     @Test func aCallGetsItsAnswerAndBothEndsKnowEachOther() async throws {
         let cluster = try TestCluster()
         let server = try await TestServer(cluster)
@@ -34,7 +34,7 @@ import Foundation
 
     @Test func tenThousandPipelinedCallsEachGetTheirOwnAnswer() async throws {
         let cluster = try TestCluster()
-        var settings = TransportSettings()
+        var settings = patient
         settings.inboundCallsMax = 16_384
         let server = try await TestServer(cluster, settings: settings)
         let client = try TestClient(cluster, settings: settings)
@@ -169,7 +169,7 @@ import Foundation
 
     @Test func moreCallsThanTheBoundAreRefusedUnsent() async throws {
         let cluster = try TestCluster()
-        var settings = TransportSettings()
+        var settings = patient
         settings.callsMax = 3
         let server = try await TestServer(cluster, handler: Recorder(answer: waitForCancellation))
         let client = try TestClient(cluster, settings: settings)
@@ -182,9 +182,28 @@ import Foundation
         await server.stop()
     }
 
+    /// A leader may lose a proposal without an answer: its place must come free when the requester gives up.
+    @Test func aProposalThatIsNeverAnsweredFreesItsPlace() async throws {
+        let cluster = try TestCluster()
+        var settings = patient
+        settings.inboundCallsMax = 1
+        let handler = Recorder(proposals: { envelope, reply in
+            if envelope.sequence == 2 { reply(.failure(299, "done")) }
+            return true
+        })
+        let server = try await TestServer(cluster, handler: handler, settings: settings)
+        let client = try TestClient(cluster)
+        let connection = try client.pool.connection(to: server.address)
+        try await eventually("connected") { connection.remote != nil }
+        #expect(await callFailure(connection, proposal(1), timeout: .milliseconds(50)) == .timedOut(sent: true))
+        #expect(try await connection.call(proposal(2), timeout: .seconds(30)).errorCode == 299)
+        client.pool.shutdown()
+        await server.stop()
+    }
+
     @Test func aServerAnswersCallsBeyondItsBoundWith429() async throws {
         let cluster = try TestCluster()
-        var settings = TransportSettings()
+        var settings = patient
         settings.inboundCallsMax = 2
         let server = try await TestServer(cluster, handler: Recorder(answer: waitForCancellation), settings: settings)
         let client = try TestClient(cluster)

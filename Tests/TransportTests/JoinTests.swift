@@ -4,13 +4,13 @@ import Testing
 import Transport
 import Units
 
-@Suite struct JoinTests {
+@Suite(.oneAtATime) struct JoinTests {
     private func join(
         _ server: TestServer, token: String, name: String = "web-1", key: NodeKey = .generate()
     ) async throws -> JoinClient.Joined {
         try await JoinClient.join(
             ["127.0.0.1:1", server.address], token: token, name: name, nodeID: NodeID(9), key: key, group: group,
-            logger: silent)
+            settings: patient, logger: silent)
     }
 
     private func refusal(_ body: () async throws -> Void) async -> TransportError? {
@@ -151,7 +151,7 @@ import Units
 
     @Test func aBootstrapConnectionEndsByItself() async throws {
         let cluster = try TestCluster()
-        var settings = TransportSettings()
+        var settings = patient
         settings.joinTimeout = .milliseconds(200)
         let server = try await TestServer(cluster, settings: settings)
         let raw = try await RawClient.connect(port: server.listener.port, credentials: nil, alpn: ["serai-join"])

@@ -21,11 +21,12 @@ final class RawClient: Sendable {
 
     /// Shows `credentials`, or no certificate at all.
     static func connect(
-        port: Int, credentials: NodeCredentials?, alpn: [String] = ["serai-peer-1"]
+        port: Int, credentials: NodeCredentials?, alpn: [String] = ["serai-peer-1"], newest: TLSVersion = .tlsv13
     ) async throws -> RawClient {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.certificateVerification = .none
         configuration.applicationProtocols = alpn
+        configuration.maximumTLSVersion = newest
         if let credentials {
             configuration.certificateChain = [
                 .certificate(try NIOSSLCertificate(bytes: credentials.certificateDER, format: .der))

@@ -33,6 +33,60 @@ var group: any EventLoopGroup { MultiThreadedEventLoopGroup.singleton }
 
 let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
+/// Deadlines that a busy machine does not reach; tests of a deadline set their own.
+let patient: TransportSettings = {
+    var settings = TransportSettings()
+    settings.connectTimeout = .seconds(60)
+    settings.handshakeTimeout = .seconds(60)
+    settings.joinTimeout = .seconds(60)
+    settings.idleTimeout = .seconds(120)
+    return settings
+}()
+
+/// Tests with sockets run one after another: each then has the event loops for itself.
+struct OneAtATime: SuiteTrait, TestTrait, TestScoping {
+    private static let gate = Gate()
+    let isRecursive = true
+
+    func provideScope(
+        for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+    ) async throws {
+        await Self.gate.enter()
+        do {
+            try await function()
+        } catch {
+            await Self.gate.leave()
+            throw error
+        }
+        await Self.gate.leave()
+    }
+
+    private actor Gate {
+        private var isTaken = false
+        private var waiting: [CheckedContinuation<Void, Never>] = []
+
+        func enter() async {
+            if self.isTaken {
+                await withCheckedContinuation { self.waiting.append($0) }
+            } else {
+                self.isTaken = true
+            }
+        }
+
+        func leave() {
+            if self.waiting.isEmpty {
+                self.isTaken = false
+            } else {
+                self.waiting.removeFirst().resume()
+            }
+        }
+    }
+}
+
+extension Trait where Self == OneAtATime {
+    static var oneAtATime: Self { OneAtATime() }
+}
+
 /// Waits until `condition` holds, for at most half a minute: generous, since nothing but a failure takes that long.
 func eventually(
     _ what: Comment, _ location: SourceLocation = #_sourceLocation, _ condition: @Sendable () async -> Bool
@@ -164,7 +218,7 @@ struct TestServer: Sendable {
     var address: String { "127.0.0.1:\(self.listener.port)" }
 
     init(
-        _ cluster: TestCluster, handler: Recorder = Recorder(), settings: TransportSettings = TransportSettings(),
+        _ cluster: TestCluster, handler: Recorder = Recorder(), settings: TransportSettings = patient,
         id: UInt64 = 1, credentials: NodeCredentials? = nil, now: @escaping @Sendable () -> UnixSeconds = { .now() },
         refusal: @escaping @Sendable (NodeIdentity) -> String? = { _ in nil }
     ) async throws {
@@ -188,7 +242,7 @@ final class TestClient: Sendable {
     private let log = NIOLockedValueBox<[PeerEvent]>([])
 
     init(
-        _ credentials: NodeCredentials, settings: TransportSettings = TransportSettings(),
+        _ credentials: NodeCredentials, settings: TransportSettings = patient,
         now: @escaping @Sendable () -> UnixSeconds = { .now() },
         refusal: @escaping @Sendable (NodeIdentity) -> String? = { _ in nil }
     ) throws {
@@ -200,7 +254,7 @@ final class TestClient: Sendable {
     }
 
     convenience init(
-        server id: UInt64 = 2, _ cluster: TestCluster, settings: TransportSettings = TransportSettings()
+        server id: UInt64 = 2, _ cluster: TestCluster, settings: TransportSettings = patient
     ) throws {
         try self.init(cluster.credentials(.server, "server-\(id)", id), settings: settings)
     }

@@ -53,7 +53,8 @@ enum AgentHandlers {
         let numbers: [(StaticString, Int)] = [
             ("GRPCPort", description.grpcPort), ("GRPCTLSPort", description.grpcTLSPort), ("DNSPort", identity.dnsPort),
             ("HTTPPort", identity.httpPort), ("ServerPort", identity.serverPort),
-            ("KVMaxValueSize", api.settings.kvMaximumValue.rawValue), ("TxnMaxReqLen", api.settings.txnMaximumBody.rawValue),
+            ("KVMaxValueSize", api.settings.kvMaximumValue.rawValue),
+            ("TxnMaxReqLen", api.settings.txnMaximumBody.rawValue),
         ]
         writer.object { writer in
             writer.field("Datacenter", identity.datacenter)
@@ -170,7 +171,8 @@ enum AgentHandlers {
         for (part, count) in api.counters.snapshot() {
             metrics.append(Metric(kind: .counter, name: "serai.http.\(part.name).reads", value: Double(count.reads)))
             metrics.append(Metric(kind: .counter, name: "serai.http.\(part.name).writes", value: Double(count.writes)))
-            metrics.append(Metric(kind: .counter, name: "serai.http.\(part.name).refused", value: Double(count.refused)))
+            metrics.append(
+                Metric(kind: .counter, name: "serai.http.\(part.name).refused", value: Double(count.refused)))
         }
         metrics.append(Metric(kind: .gauge, name: "serai.http.waiting", value: Double(api.waitingCount)))
         if request.query["format"] == "prometheus" { return self.prometheus(metrics) }

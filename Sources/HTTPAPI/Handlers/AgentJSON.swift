@@ -65,8 +65,10 @@ extension JSONWriter {
             writer.number(UInt64(member.status.rawValue))
             // What Serf's protocol would say; fixed, since there is no Serf here.
             writer.versions(
-                [("ProtocolMin", 1), ("ProtocolMax", 5), ("ProtocolCur", 2), ("DelegateMin", 2), ("DelegateMax", 5),
-                    ("DelegateCur", 4)])
+                [
+                    ("ProtocolMin", 1), ("ProtocolMax", 5), ("ProtocolCur", 2), ("DelegateMin", 2), ("DelegateMax", 5),
+                    ("DelegateCur", 4),
+                ])
         }
     }
 

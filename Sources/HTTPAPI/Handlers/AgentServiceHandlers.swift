@@ -144,7 +144,8 @@ enum AgentServiceHandlers {
     }
 
     private static func write(
-        _ service: LogService, _ status: AggregatedStatus, _ state: LocalState, _ api: HTTPAPI, _ writer: inout JSONWriter
+        _ service: LogService, _ status: AggregatedStatus, _ state: LocalState, _ api: HTTPAPI,
+        _ writer: inout JSONWriter
     ) {
         writer.object { writer in
             writer.field("AggregatedStatus", status.rawValue)

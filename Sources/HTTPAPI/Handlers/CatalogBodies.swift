@@ -6,7 +6,9 @@ import Units
 // Nodes, services and checks as catalog and transaction bodies carry them (consul.md §1.1).
 extension LogNode {
     /// A node of a transaction: `Meta` where a registration says `NodeMeta`.
-    init(_ fields: JSONFields, metaName: String = "Meta", name: String = "Node", defaultDatacenter: String) throws(JSONError) {
+    init(_ fields: JSONFields, metaName: String = "Meta", name: String = "Node", defaultDatacenter: String)
+        throws(JSONError)
+    {
         self.init()
         self.id = try fields.string("ID")
         self.name = try fields.string(name)

@@ -174,10 +174,13 @@ struct MetaFilter: Sendable {
     private let pairs: [(key: String, value: String)]
 
     init(_ query: Query) {
-        self.pairs = query.isEmpty ? [] : query.all("node-meta").map { text in
-            let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            return (String(parts[0]), parts.count > 1 ? String(parts[1]) : "")
-        }
+        self.pairs =
+            query.isEmpty
+            ? []
+            : query.all("node-meta").map { text in
+                let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+                return (String(parts[0]), parts.count > 1 ? String(parts[1]) : "")
+            }
     }
 
     var isEmpty: Bool { self.pairs.isEmpty }

@@ -111,7 +111,8 @@ enum OperatorHandlers {
         }
     }
 
-    private static func write(_ server: Server, _ status: PeerRaftStatus, _ version: String, _ writer: inout JSONWriter) {
+    private static func write(_ server: Server, _ status: PeerRaftStatus, _ version: String, _ writer: inout JSONWriter)
+    {
         writer.object { writer in
             writer.field("ID", server.uuid)
             writer.field("Name", server.member.name)
@@ -161,7 +162,9 @@ private struct Server {
         var seen: Set<UInt64> = []
         var servers: [Server] = []
         let configuration = status.configuration
-        for (members, isVoter) in [(configuration.voters, true), (configuration.outgoing, true), (configuration.learners, false)] {
+        for (members, isVoter) in [
+            (configuration.voters, true), (configuration.outgoing, true), (configuration.learners, false),
+        ] {
             for member in members where seen.insert(member.id).inserted {
                 servers.append(Server(member, isVoter: isVoter, status))
             }

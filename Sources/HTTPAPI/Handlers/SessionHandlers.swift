@@ -85,7 +85,8 @@ enum SessionHandlers {
         }
         if ttl == .zero { return }
         if ttl < settings.sessionTTLMinimum || ttl > settings.sessionTTLMaximum {
-            let bounds = "\(GoDuration.format(settings.sessionTTLMinimum))=\(GoDuration.format(settings.sessionTTLMaximum))"
+            let bounds =
+                "\(GoDuration.format(settings.sessionTTLMinimum))=\(GoDuration.format(settings.sessionTTLMaximum))"
             throw APIError(500, "Invalid Session TTL '\(ttl.rawValue)', must be between [\(bounds)]")
         }
         create.ttlNs = ttl.rawValue
@@ -159,7 +160,9 @@ func randomUUID() -> String {
     bytes.reserveCapacity(16)
     for _ in 0..<2 {
         let half: UInt64 = generator.next()
-        for shift in stride(from: 56, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: half >> UInt64(shift))) }
+        for shift in stride(from: 56, through: 0, by: -8) {
+            bytes.append(UInt8(truncatingIfNeeded: half >> UInt64(shift)))
+        }
     }
     bytes[6] = bytes[6] & 0x0F | 0x40
     bytes[8] = bytes[8] & 0x3F | 0x80

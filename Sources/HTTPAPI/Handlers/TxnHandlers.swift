@@ -133,7 +133,8 @@ private struct TxnDecoder {
     private mutating func operation(_ element: JSONValue, _ position: Int) throws(JSONError) -> LogTxnOp? {
         let fields = try JSONFields(element, type: "api.TxnOp")
         for name in fields.names
-        where !["KV", "Node", "Service", "Check", "Session"].contains(where: { equalsIgnoringCase($0.utf8, name.utf8) }) {
+        where !["KV", "Node", "Service", "Check", "Session"].contains(where: { equalsIgnoringCase($0.utf8, name.utf8) })
+        {
             throw JSONError("json: unknown field \"\(name)\"")
         }
         var operation = LogTxnOp()
@@ -185,7 +186,9 @@ private struct TxnDecoder {
         "delete-tree": .kvDeleteTree, "delete-cas": .kvDeleteCas,
     ]
 
-    private mutating func rowVerb(_ fields: JSONFields, _ what: String, _ position: Int) throws(JSONError) -> LogRowVerb? {
+    private mutating func rowVerb(_ fields: JSONFields, _ what: String, _ position: Int) throws(JSONError)
+        -> LogRowVerb?
+    {
         let verb = try fields.string("Verb")
         switch verb {
         case "get": return .rowGet

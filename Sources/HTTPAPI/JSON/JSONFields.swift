@@ -155,7 +155,8 @@ struct JSONFields {
             return duration
         case .number(let text):
             guard let number = Double(text), number >= 0, number < 9.2e18 else {
-                throw JSONError("json: cannot unmarshal number \(text) into Go struct field .\(name) of type time.Duration")
+                throw JSONError(
+                    "json: cannot unmarshal number \(text) into Go struct field .\(name) of type time.Duration")
             }
             return Nanoseconds(UInt64(text) ?? UInt64(number))
         case .null, .bool, .array, .object:

@@ -210,20 +210,23 @@ public struct JSONWriter {
                     position += 1
                     continue
                 }
-                self.buffer.writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[plainFrom..<position]))
+                self.buffer.writeBytes(
+                    UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[plainFrom..<position]))
                 self.writeEscape(byte)
                 position += 1
                 plainFrom = position
                 continue
             }
             let length = utf8Length(bytes, at: position)
-            let isSeparator = length == 3 && byte == 0xE2 && bytes[position + 1] == 0x80
+            let isSeparator =
+                length == 3 && byte == 0xE2 && bytes[position + 1] == 0x80
                 && (bytes[position + 2] == 0xA8 || bytes[position + 2] == 0xA9)
             if length > 0 && !isSeparator {
                 position += length
                 continue
             }
-            self.buffer.writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[plainFrom..<position]))
+            self.buffer.writeBytes(
+                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[plainFrom..<position]))
             if isSeparator {
                 self.buffer.writeStaticString(bytes[position + 2] == 0xA8 ? "\\u2028" : "\\u2029")
                 position += 3

@@ -45,6 +45,10 @@ package struct Query: Sendable {
     package struct Parameter: Sendable, Equatable {
         package var name: String
         package var value: String
+        package init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
     }
 
     package private(set) var parameters: [Parameter] = []
@@ -57,7 +61,9 @@ package struct Query: Sendable {
         while start <= bytes.count {
             let end = bytes[start...].firstIndex(of: UInt8(ascii: "&")) ?? bytes.count
             if end > start {
-                guard let parameter = Query.parameter(UnsafeBufferPointer(rebasing: bytes[start..<end])) else { return nil }
+                guard let parameter = Query.parameter(UnsafeBufferPointer(rebasing: bytes[start..<end])) else {
+                    return nil
+                }
                 self.parameters.append(parameter)
             }
             start = end + 1
@@ -129,7 +135,8 @@ func percentDecoded(_ bytes: UnsafeBufferPointer<UInt8>, plusIsSpace: Bool) -> [
     while position < bytes.count {
         let byte = bytes[position]
         if byte == UInt8(ascii: "%") {
-            guard position + 2 < bytes.count, let high = hexDigit(bytes[position + 1]), let low = hexDigit(bytes[position + 2])
+            guard position + 2 < bytes.count, let high = hexDigit(bytes[position + 1]),
+                let low = hexDigit(bytes[position + 2])
             else { return nil }
             output.append(high << 4 | low)
             position += 3

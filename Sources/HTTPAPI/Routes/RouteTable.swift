@@ -9,6 +9,15 @@ struct Route: Sendable {
     var handler: Handler
     /// Answered by whichever process was asked; all others an agent forwards to a server.
     var isLocal = false
+    /// A local route that a server answers to its agents too.
+    var isOpenToAgents = false
+
+    /// The same route, open to agents.
+    var openToAgents: Route {
+        var route = self
+        route.isOpenToAgents = true
+        return route
+    }
 
     static func get(
         _ pattern: StaticString, of resource: AccessRequest.Resource, _ handler: @escaping Handler

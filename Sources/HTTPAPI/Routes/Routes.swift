@@ -48,11 +48,11 @@ extension RouteTable {
 
             .get("/v1/agent/self", of: .agent, AgentHandlers.description),
             .get("/v1/agent/version", of: .agent, AgentHandlers.version),
-            .get("/v1/agent/members", of: .agent, AgentHandlers.members),
+            .get("/v1/agent/members", of: .agent, AgentHandlers.members).openToAgents,
             .get("/v1/agent/metrics", of: .agent, AgentHandlers.metrics),
             .put("/v1/agent/join/*", of: .agent, AgentHandlers.join),
             .put("/v1/agent/leave", of: .agent, AgentHandlers.leave),
-            .put("/v1/agent/force-leave/*", of: .agent, AgentHandlers.forceLeave),
+            .put("/v1/agent/force-leave/*", of: .agent, AgentHandlers.forceLeave).openToAgents,
             .put("/v1/agent/reload", of: .agent, AgentHandlers.reload),
             .put("/v1/agent/maintenance", of: .agent, AgentHandlers.nodeMaintenance),
 

@@ -9,7 +9,8 @@ extension HTTPAPI {
     static let originHeader = "X-Serai-Agent"
 
     /// Answers a request that an agent forwarded, by the same routes. Cancelling the task frees what it waits for.
-    /// - Parameter origin: the agent's node name, as its certificate says. Without it the agent's own header counts.
+    /// - Parameter origin: the agent's node name, as its certificate says; then routes that concern this process alone
+    ///   are refused. Nil for requests made within this process: there the request's own header names the node.
     public func respond(to peer: PeerHTTPRequest, origin: String? = nil) async -> PeerHTTPResponse {
         let target: RequestTarget
         do throws(RequestTarget.Malformed) {
@@ -23,6 +24,7 @@ extension HTTPAPI {
         request.readHeaders(peer.headers.lazy.map { (name: $0.name, value: $0.value) })
         let named = peer.headers.first { equalsIgnoringCase($0.name.utf8, Self.originHeader.utf8) }?.value
         request.origin = origin ?? named
+        request.isFromAgent = origin != nil
         if request.path.hasPrefix("/v1/snapshot") { request.stream = BodyStream(whole: request.body) }
         if let refusal = self.refuseTooLarge(request) { return self.encode(refusal) }
         let response = await self.respond(to: request)

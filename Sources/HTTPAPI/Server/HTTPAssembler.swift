@@ -204,7 +204,8 @@ final class HTTPAssembler: ChannelDuplexHandler {
         self.signal.end(.closed)
         if error is HTTPParserError, self.unanswered == 0 {
             self.state = .discarding
-            let text = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+            let text =
+                "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
                 + "Content-Length: 15\r\n\r\n400 Bad Request"
             context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(string: text)), promise: nil)
             self.lingerThenClose(context: context)

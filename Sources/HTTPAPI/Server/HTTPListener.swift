@@ -27,7 +27,8 @@ public struct HTTPListener: Sendable {
             address: address, backlog: 1024, reuseAddress: true,
             availableConnectionsDelegate: MaximumAvailableConnections(api.settings.maximumConnections, logger: logger))
         self.server = Server(
-            childChannelSetup: HTTPConnections(api: api, limits: api.settings.connectionLimits), configuration: configuration,
+            childChannelSetup: HTTPConnections(api: api, limits: api.settings.connectionLimits),
+            configuration: configuration,
             onServerRunning: onRunning, eventLoopGroup: group, logger: logger)
     }
 
@@ -111,7 +112,8 @@ struct HTTPConnections: ServerChildChannel {
         let closes = response.closes || !head.isKeepAlive
         let policy = self.api.settings.defaultPolicy
         guard let stream = response.stream else {
-            let encoded = response.encodedHead(contentLength: response.body.readableBytes, closes: closes, policy: policy)
+            let encoded = response.encodedHead(
+                contentLength: response.body.readableBytes, closes: closes, policy: policy)
             let body = head.method == .HEAD ? ByteBuffer() : response.body
             try await outbound.write(.response(head: encoded, body: body, closes: closes))
             return

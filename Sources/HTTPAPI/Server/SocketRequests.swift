@@ -21,7 +21,9 @@ extension HTTPAPI {
     func refuseTooLarge(_ head: HTTPRequestHead, size: Int) -> APIResponse {
         var uri = head.uri
         let text = uri.withUTF8 { bytes in
-            if starts(bytes, with: "/v1/kv/") { return self.tooLarge(size, self.settings.kvMaximumValue.rawValue, "kv_max_value_size") }
+            if starts(bytes, with: "/v1/kv/") {
+                return self.tooLarge(size, self.settings.kvMaximumValue.rawValue, "kv_max_value_size")
+            }
             if starts(bytes, with: "/v1/txn") { return self.tooLarge(size, self.transactionLimit, "txn_max_req_len") }
             return "Request body too large, max size: \(self.settings.maximumBody.rawValue) bytes"
         }
@@ -51,7 +53,8 @@ extension HTTPAPI {
             }
         }
         var request = APIRequest(
-            method: APIMethod(head.method), target: head.uri, path: target.path, query: target.query, token: "", body: body,
+            method: APIMethod(head.method), target: head.uri, path: target.path, query: target.query, token: "",
+            body: body,
             stream: stream, connection: connection)
         request.readHeaders(head.headers)
         return await self.respond(to: request)

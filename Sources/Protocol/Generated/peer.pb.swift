@@ -620,6 +620,15 @@ public nonisolated struct PeerRequest: Sendable {
     set {kind = .status(newValue)}
   }
 
+  /// agent: what the catalog holds of its own node
+  public var nodeCatalog: PeerNodeCatalogRequest {
+    get {
+      if case .nodeCatalog(let v)? = kind {return v}
+      return PeerNodeCatalogRequest()
+    }
+    set {kind = .nodeCatalog(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -642,6 +651,8 @@ public nonisolated struct PeerRequest: Sendable {
     case signCertificate(PeerSignCertificate)
     case raftAdmin(PeerRaftAdmin)
     case status(PeerStatus)
+    /// agent: what the catalog holds of its own node
+    case nodeCatalog(PeerNodeCatalogRequest)
 
   }
 
@@ -741,6 +752,14 @@ public nonisolated struct PeerResponse: Sendable {
     set {kind = .status(newValue)}
   }
 
+  public var nodeCatalog: PeerNodeCatalog {
+    get {
+      if case .nodeCatalog(let v)? = kind {return v}
+      return PeerNodeCatalog()
+    }
+    set {kind = .nodeCatalog(newValue)}
+  }
+
   /// with an error: certain that the write was not put into the log
   public var notProposed: Bool = false
 
@@ -757,6 +776,7 @@ public nonisolated struct PeerResponse: Sendable {
     case certificate(PeerSignedCertificate)
     case raftStatus(PeerRaftStatus)
     case status(PeerStatusAnswer)
+    case nodeCatalog(PeerNodeCatalog)
 
   }
 
@@ -1224,6 +1244,45 @@ public nonisolated struct PeerStatusAnswer: Sendable {
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+}
+
+public nonisolated struct PeerNodeCatalogRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var node: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct PeerNodeCatalog: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var found: Bool = false
+
+  public var node: LogNode {
+    get {_node ?? LogNode()}
+    set {_node = newValue}
+  }
+  /// Returns true if `node` has been explicitly set.
+  public var hasNode: Bool {self._node != nil}
+  /// Clears the value of `node`. Subsequent reads from it will return its default value.
+  public mutating func clearNode() {self._node = nil}
+
+  public var services: [LogService] = []
+
+  public var checks: [LogCheck] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _node: LogNode? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -2269,7 +2328,7 @@ nonisolated extension PeerReadIndexResponse: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension PeerRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Request"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}timeout_ms\0\u{1}token\0\u{1}propose\0\u{1}http\0\u{1}dns\0\u{3}session_renew\0\u{3}lease_report\0\u{3}lease_keep\0\u{1}probe\0\u{1}prepare\0\u{3}join_cluster\0\u{3}sign_certificate\0\u{3}raft_admin\0\u{1}status\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}timeout_ms\0\u{1}token\0\u{1}propose\0\u{1}http\0\u{1}dns\0\u{3}session_renew\0\u{3}lease_report\0\u{3}lease_keep\0\u{1}probe\0\u{1}prepare\0\u{3}join_cluster\0\u{3}sign_certificate\0\u{3}raft_admin\0\u{1}status\0\u{3}node_catalog\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2435,6 +2494,19 @@ nonisolated extension PeerRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.kind = .status(v)
         }
       }()
+      case 15: try {
+        var v: PeerNodeCatalogRequest?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .nodeCatalog(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .nodeCatalog(v)
+        }
+      }()
       default: break
       }
     }
@@ -2500,6 +2572,10 @@ nonisolated extension PeerRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
       guard case .status(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
     }()
+    case .nodeCatalog?: try {
+      guard case .nodeCatalog(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -2516,7 +2592,7 @@ nonisolated extension PeerRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension PeerResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Response"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}error\0\u{3}error_code\0\u{1}result\0\u{1}http\0\u{1}dns\0\u{3}session_renewed\0\u{1}ack\0\u{1}probe\0\u{1}prepare\0\u{1}certificate\0\u{3}raft_status\0\u{1}status\0\u{4}\u{4}not_proposed\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}error\0\u{3}error_code\0\u{1}result\0\u{1}http\0\u{1}dns\0\u{3}session_renewed\0\u{1}ack\0\u{1}probe\0\u{1}prepare\0\u{1}certificate\0\u{3}raft_status\0\u{1}status\0\u{3}node_catalog\0\u{4}\u{3}not_proposed\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2656,6 +2732,19 @@ nonisolated extension PeerResponse: SwiftProtobuf.Message, SwiftProtobuf._Messag
           self.kind = .status(v)
         }
       }()
+      case 13: try {
+        var v: PeerNodeCatalog?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .nodeCatalog(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .nodeCatalog(v)
+        }
+      }()
       case 16: try { try decoder.decodeSingularBoolField(value: &self.notProposed) }()
       default: break
       }
@@ -2713,6 +2802,10 @@ nonisolated extension PeerResponse: SwiftProtobuf.Message, SwiftProtobuf._Messag
     case .status?: try {
       guard case .status(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+    }()
+    case .nodeCatalog?: try {
+      guard case .nodeCatalog(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
     }()
     case nil: break
     }
@@ -3654,6 +3747,85 @@ nonisolated extension PeerStatusAnswer: SwiftProtobuf.Message, SwiftProtobuf._Me
     if lhs.leaderAddress != rhs.leaderAddress {return false}
     if lhs.peers != rhs.peers {return false}
     if lhs.leader != rhs.leader {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension PeerNodeCatalogRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".NodeCatalogRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: PeerNodeCatalogRequest, rhs: PeerNodeCatalogRequest) -> Bool {
+    if lhs.node != rhs.node {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension PeerNodeCatalog: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".NodeCatalog"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}found\0\u{1}node\0\u{1}services\0\u{1}checks\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.found) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._node) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.services) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.checks) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.found != false {
+      try visitor.visitSingularBoolField(value: self.found, fieldNumber: 1)
+    }
+    try { if let v = self._node {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.services.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.services, fieldNumber: 3)
+    }
+    if !self.checks.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.checks, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: PeerNodeCatalog, rhs: PeerNodeCatalog) -> Bool {
+    if lhs.found != rhs.found {return false}
+    if lhs._node != rhs._node {return false}
+    if lhs.services != rhs.services {return false}
+    if lhs.checks != rhs.checks {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

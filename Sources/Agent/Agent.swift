@@ -1,0 +1,76 @@
+import Cluster
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import Units
+
+/// Why an agent did not start, or did not stop well. The text is for the operator.
+public struct AgentFailure: Error, Sendable, CustomStringConvertible {
+    public var description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// Runs a server or a client agent in this process until SIGTERM, SIGINT, or a leave over the API. Throws when it can't
+/// start; what must stop it later ends the process with code 1, with the reason in the log.
+///
+/// - Parameter reload: reads the configuration again, for SIGHUP and the API; only service and check definitions are
+///   taken over.
+public func runAgent(
+    _ configuration: AgentConfiguration,
+    reload: @escaping @Sendable () throws -> AgentConfiguration = { throw AgentFailure("nothing to read again") }
+) async throws {
+    let level = configuration.logLevel.level
+    let isJSON = configuration.logJSON
+    let logger = Logger(label: "agent") { AgentLog(label: $0, level: level, isJSON: isJSON) }
+    let temporary = configuration.development && configuration.dataDirectory.isEmpty ? try TemporaryDirectory() : nil
+    var configuration = configuration
+    if let temporary { configuration.dataDirectory = temporary.path }
+    defer { temporary?.remove() }
+
+    let endings = AsyncStream.makeStream(of: Ending.self, bufferingPolicy: .bufferingOldest(8))
+    let signals = Signals(configuration, to: endings.continuation)
+    defer { signals.stop() }
+    let agent = try await RunningAgent.start(
+        configuration, group: MultiThreadedEventLoopGroup.singleton, logger: logger,
+        fatal: { reason in
+            logger.critical("\(reason)")
+            _exit(1)
+        },
+        reload: reload, end: { endings.continuation.yield($0) })
+    for await ending in endings.stream {
+        switch ending {
+        case .reload: await agent.reload()
+        case .stop(let leaving):
+            signals.endAtOnceFromNowOn()
+            logger.info(leaving ? "leaves the cluster and stops" : "stops")
+            await agent.stop(leaving: leaving)
+            logger.info("stopped")
+            return
+        }
+    }
+}
+
+/// What ends an agent's run, or makes it read its configuration again.
+enum Ending: Sendable {
+    case reload
+    case stop(leaving: Bool)
+}
+
+/// `-dev` keeps its state here, and nowhere after.
+struct TemporaryDirectory: Sendable {
+    let path: String
+
+    init() throws {
+        let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var template = Array("\(base)/serai-dev-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else {
+            throw AgentFailure("no temporary directory in \(base): \(String(cString: strerror(errno)))")
+        }
+        self.path = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    func remove() {
+        _ = nftw(self.path, { path, _, _, _ in path.map { Glibc.remove($0) } ?? 0 }, 16, FTW_DEPTH | FTW_PHYS)
+    }
+}

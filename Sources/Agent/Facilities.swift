@@ -1,0 +1,210 @@
+import Cluster
+import HTTPAPI
+import LocalAgent
+import Protocol
+import Registry
+import Replica
+import Synchronization
+import Units
+
+/// What the HTTP API asks of the process as a whole.
+final class Facilities: AgentFacilities {
+    enum Role: Sendable {
+        case server(Server)
+        case agent(AgentLink)
+
+        var cluster: any ClusterAccess {
+            switch self {
+            case .server(let server): server
+            case .agent(let link): link
+            }
+        }
+    }
+
+    private let role: Role
+    private let configuration: AgentConfiguration
+    private let startedAt = SystemClock.now()
+    private let doors = Mutex(Doors())
+
+    /// Set once the whole agent is put together.
+    struct Doors {
+        var leave: (@Sendable () -> Void)?
+        var reload: (@Sendable () async throws(LocalAgentError) -> Void)?
+        var metrics: (@Sendable () async -> [Metric])?
+        var outOfSync: (@Sendable () async -> Int)?
+    }
+
+    init(_ role: Role, _ configuration: AgentConfiguration) {
+        self.role = role
+        self.configuration = configuration
+    }
+
+    func open(_ doors: Doors) { self.doors.withLock { $0 = doors } }
+
+    // MARK: - Members
+
+    func members(wide: Bool) async -> [Member] {
+        switch self.role {
+        case .server(let server): await self.members(of: server, wide: wide)
+        case .agent(let link): await self.members(through: link, wide: wide)
+        }
+    }
+
+    /// Nodes with a lease: servers and agents. What was registered by hand from outside is no member.
+    private func members(of server: Server, wide: Bool) async -> [Member] {
+        guard let view = try? await server.view(.stale, timeout: .seconds(2)) else { return [] }
+        let registry = view.registry
+        var members: [Member] = []
+        for node in registry.allNodes().value {
+            guard let health = registry.checks(onNode: node.name).value.first(where: { $0.id == Registry.agentCheckID })
+            else { continue }
+            let service = registry.nodeServices(node.name).value?.services.first { $0.id == "consul" }
+            if wide, service == nil { continue }
+            members.append(self.member(node, isAlive: health.status != .critical, serverPort: service?.port, wide: wide))
+        }
+        return members.sorted { $0.name < $1.name }
+    }
+
+    private func member(_ node: Node, isAlive: Bool, serverPort: UInt32?, wide: Bool) -> Member {
+        var tags: [(name: String, value: String)] = [
+            ("build", "\(ReplicaVersion.reported):serai"), ("dc", node.datacenter), ("id", node.id),
+        ]
+        if let serverPort {
+            tags += [
+                ("expect", "\(self.configuration.bootstrapExpect)"), ("port", "\(serverPort)"), ("raft_vsn", "3"),
+                ("role", "consul"),
+            ]
+        } else {
+            tags.append(("role", "node"))
+        }
+        tags += [("segment", ""), ("vsn", "2"), ("vsn_max", "3"), ("vsn_min", "2")]
+        let name = wide ? "\(node.name).\(node.datacenter)" : node.name
+        let port = serverPort.map(Int.init) ?? self.configuration.ports.server
+        return Member(
+            name: name, address: node.address, port: port, tags: tags, status: isAlive ? .alive : .failed)
+    }
+
+    /// An agent's server knows; its answer is the same list.
+    private func members(through link: AgentLink, wide: Bool) async -> [Member] {
+        var request = PeerHTTPRequest()
+        request.method = "GET"
+        request.target = wide ? "/v1/agent/members?wan=1" : "/v1/agent/members"
+        guard let answer = try? await link.forward(request, timeout: .seconds(10)), answer.status == 200,
+            case .array(let rows) = try? JSONValue.parse([UInt8](answer.body))
+        else { return [] }
+        return rows.compactMap { Self.member($0) }
+    }
+
+    private static func member(_ json: JSONValue) -> Member? {
+        guard case .object(let fields) = json else { return nil }
+        func text(_ name: String) -> String {
+            if case .string(let value) = fields.first(where: { $0.name == name })?.value { value } else { "" }
+        }
+        func number(_ name: String) -> Int {
+            if case .number(let value) = fields.first(where: { $0.name == name })?.value { Int(value) ?? 0 } else { 0 }
+        }
+        var tags: [(name: String, value: String)] = []
+        if case .object(let pairs) = fields.first(where: { $0.name == "Tags" })?.value {
+            for pair in pairs {
+                if case .string(let value) = pair.value { tags.append((pair.name, value)) }
+            }
+        }
+        let status = Member.Status(rawValue: UInt8(clamping: number("Status"))) ?? Member.Status.none
+        return Member(name: text("Name"), address: text("Addr"), port: number("Port"), tags: tags, status: status)
+    }
+
+    // MARK: - The agent itself
+
+    func description() async -> AgentDescription {
+        let leader = await self.role.cluster.leaderAddress()
+        let outOfSync = self.doors.withLock { $0.outOfSync }
+        let behind = await outOfSync?() ?? 0
+        var agent: [(name: String, value: String)] = [("out_of_sync", "\(behind)")]
+        agent.append(("uptime_s", "\(SystemClock.now().since(self.startedAt).rawValue / 1_000_000_000)"))
+        var stats: [(section: String, values: [(name: String, value: String)])] = [("agent", agent)]
+        stats.append(
+            ("build", [("prerelease", ""), ("revision", "serai"), ("version", ReplicaVersion.reported)]))
+        switch self.role {
+        case .agent(let link):
+            stats.append(
+                (
+                    "consul",
+                    [
+                        ("known_servers", "\(link.serverAddresses.count)"), ("server", "false"),
+                        ("server_in_use", link.serverInUse),
+                    ]
+                ))
+        case .server(let server):
+            stats.append(
+                (
+                    "consul",
+                    [
+                        ("bootstrap", "\(self.configuration.bootstrapExpect == 1)"), ("known_datacenters", "1"),
+                        ("leader", "\(server.isLeader)"), ("leader_addr", leader), ("server", "true"),
+                    ]
+                ))
+            stats.append(("raft", await self.raftStats(server)))
+        }
+        return AgentDescription(
+            version: ReplicaVersion.reported, revision: "serai", buildDate: "2026-01-01T00:00:00Z",
+            sessionTTLMinimum: self.configuration.sessionTTLMin, grpcPort: self.configuration.ports.grpc ?? -1,
+            stats: stats, nodeMeta: self.configuration.nodeMeta)
+    }
+
+    private func raftStats(_ server: Server) async -> [(name: String, value: String)] {
+        let status = await server.localRaftStatus()
+        let voters = status.configuration.voters.count
+        let state = server.isLeader ? "Leader" : "Follower"
+        return [
+            ("applied_index", "\(status.applied)"), ("commit_index", "\(status.commit)"),
+            ("last_log_index", "\(status.lastIndex)"), ("num_peers", "\(max(0, voters - 1))"),
+            ("state", state), ("state_hash", server.stateHash), ("term", "\(status.term)"),
+        ]
+    }
+
+    func metrics() async -> [Metric] {
+        let metrics = self.doors.withLock { $0.metrics }
+        return await metrics?() ?? []
+    }
+
+    // MARK: - What changes the agent
+
+    func join(_ address: String) async throws(LocalAgentError) {
+        let hasPort = address.hasPrefix("[") ? address.contains("]:") : address.filter { $0 == ":" }.count == 1
+        let full = hasPort ? address : "\(address):\(self.configuration.ports.server)"
+        switch self.role {
+        case .agent(let link): link.addServer(full)
+        case .server(let server): server.addServer(full)
+        }
+    }
+
+    func leave() async throws(LocalAgentError) {
+        guard let leave = self.doors.withLock({ $0.leave }) else { throw .failed("the agent is still starting") }
+        leave()
+    }
+
+    func reload() async throws(LocalAgentError) {
+        guard let reload = self.doors.withLock({ $0.reload }) else { throw .failed("the agent is still starting") }
+        try await reload()
+    }
+
+    /// A node that will not return: a server leaves the configuration, any node leaves the catalog.
+    func forceLeave(_ name: String, prune: Bool) async throws(LocalAgentError) {
+        do throws(ClusterError) {
+            switch self.role {
+            case .agent(let link):
+                var request = PeerHTTPRequest()
+                request.method = "PUT"
+                request.target = "/v1/agent/force-leave/\(name)" + (prune ? "?prune=1" : "")
+                let answer = try await link.forward(request, timeout: .seconds(20))
+                if answer.status != 200 { throw .refused(status: 500, text: String(decoding: answer.body, as: UTF8.self)) }
+            case .server(let server):
+                guard try await server.forget(name) else { throw .notAServer }
+            }
+        } catch .notAServer {
+            throw .unknownMember(name)
+        } catch {
+            throw .failed("\(error)")
+        }
+    }
+}

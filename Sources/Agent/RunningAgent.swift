@@ -1,0 +1,272 @@
+import Cluster
+import DNSServer
+import Glibc
+import HTTPAPI
+import LocalAgent
+import Logging
+import NIOCore
+import Replica
+import Synchronization
+import Units
+
+/// A server or a client agent with its faces, put together. It decides nothing.
+public final class RunningAgent: Sendable {
+    private let configuration: AgentConfiguration
+    private let role: Facilities.Role
+    private let local: LocalAgent
+    private let store: LocalStore
+    private let http: HTTPAPI
+    private let faces: Mutex<Faces>
+    private let readAgain: @Sendable () throws -> AgentConfiguration
+    private let logger: Logger
+
+    private struct Faces {
+        var listeners: [HTTPListener] = []
+        var runs: [Task<Void, Never>] = []
+        var names: [DNSServer] = []
+    }
+
+    /// Starts everything; when this returns, all addresses are listened on. `fatal` ends the process.
+    static func start(
+        _ configuration: AgentConfiguration, group: any EventLoopGroup, logger: Logger,
+        fatal: @escaping @Sendable (String) -> Void, reload: @escaping @Sendable () throws -> AgentConfiguration,
+        end: @escaping @Sendable (Ending) -> Void
+    ) async throws -> RunningAgent {
+        for warning in configuration.warnings { logger.warning("\(warning)") }
+        let token = try Self.joinToken(configuration)
+        let role: Facilities.Role =
+            configuration.server
+            ? .server(try await Server.start(Self.serverSettings(configuration, token, fatal), group: group, logger: logger))
+            : .agent(try await AgentLink.start(Self.linkSettings(configuration, token, fatal), group: group, logger: logger))
+        do {
+            let agent = try await RunningAgent(configuration, role, reload: reload, logger: logger, end: end)
+            do {
+                try await agent.openFaces(group)
+                try await agent.local.start()
+                try await agent.register(configuration)
+            } catch {
+                await agent.stop(leaving: false)
+                throw error
+            }
+            agent.sayWhoIsHere()
+            return agent
+        } catch {
+            await Self.stop(role)
+            throw error
+        }
+    }
+
+    private init(
+        _ configuration: AgentConfiguration, _ role: Facilities.Role,
+        reload: @escaping @Sendable () throws -> AgentConfiguration, logger: Logger,
+        end: @escaping @Sendable (Ending) -> Void
+    ) async throws {
+        let facilities = Facilities(role, configuration)
+        let store = try await LocalStore.open(directory: configuration.dataDirectory)
+        let catalog: any CatalogReader
+        let snapshots: any SnapshotAccess
+        switch role {
+        case .server(let server):
+            catalog = ServerCatalog(server: server)
+            snapshots = ServerSnapshots(server: server)
+        case .agent(let link):
+            catalog = AgentCatalog(link: link)
+            snapshots = NoSnapshots()
+        }
+        let identity = role.cluster.identity
+        let local = LocalAgent(
+            settings: Self.localSettings(configuration, identity), cluster: role.cluster, catalog: catalog, store: store,
+            facilities: facilities, logger: logger)
+        let settings = Self.httpSettings(configuration)
+        try settings.validate()
+        let http = HTTPAPI(
+            cluster: role.cluster, agent: local, snapshot: snapshots, settings: settings, logger: logger)
+        self.configuration = configuration
+        self.role = role
+        self.local = local
+        self.store = store
+        self.http = http
+        self.faces = Mutex(Faces())
+        self.readAgain = reload
+        self.logger = logger
+        facilities.open(
+            Facilities.Doors(
+                leave: { end(.stop(leaving: true)) },
+                reload: { [weak self] () async throws(LocalAgentError) in try await self?.readConfigurationAgain() },
+                metrics: { await Metrics.collect(role, http) },
+                outOfSync: { await local.outOfSync() }))
+    }
+
+    // MARK: - Faces
+
+    private func openFaces(_ group: any EventLoopGroup) async throws {
+        for address in self.configuration.dnsAddresses {
+            guard let port = self.configuration.ports.dns else { break }
+            let names = DNSServer(
+                settings: try Self.dnsSettings(self.configuration), listener: .init(host: address, port: port),
+                cluster: self.role.cluster, group: group, logger: self.logger, seed: { .random(in: .min ... .max) },
+                wallTime: { UInt32(truncatingIfNeeded: SystemClock.wallTime() / 1_000_000_000) })
+            try await names.start()
+            self.faces.withLock { $0.names.append(names) }
+        }
+        if let port = self.configuration.ports.http {
+            for address in self.configuration.httpAddresses { try await self.listen(address, port, group) }
+        }
+        try await self.answerForAgents(group)
+    }
+
+    /// Returns when the address is bound, and throws when it can't be.
+    private func listen(_ address: String, _ port: Int, _ group: any EventLoopGroup) async throws {
+        let bound = AsyncStream.makeStream(of: Result<Void, AgentFailure>.self)
+        let logger = self.logger
+        let listener =
+            address.hasPrefix("unix://")
+            ? self.http.makeListener(socketPath: String(address.dropFirst(7)), group: group) {
+                bound.continuation.yield(.success(()))
+            }
+            : self.http.makeListener(host: address, port: port, group: group) { _ in
+                bound.continuation.yield(.success(()))
+            }
+        let run = Task {
+            do {
+                try await listener.run()
+            } catch {
+                logger.error("HTTP ended", metadata: ["address": "\(address):\(port)", "error": "\(error)"])
+                bound.continuation.yield(.failure(AgentFailure("listening for HTTP on \(address):\(port) failed: \(error)")))
+            }
+            bound.continuation.finish()
+        }
+        self.faces.withLock { faces in
+            faces.listeners.append(listener)
+            faces.runs.append(run)
+        }
+        for await result in bound.stream { return try result.get() }
+        throw AgentFailure("listening for HTTP on \(address):\(port) failed")
+    }
+
+    /// Agents forward whole requests to this server; they are answered as if they had come here.
+    private func answerForAgents(_ group: any EventLoopGroup) async throws {
+        guard case .server(let server) = self.role else { return }
+        let http = self.http
+        let names = try self.faces.withLock { $0.names.first }
+            ?? DNSServer(
+                settings: Self.dnsSettings(self.configuration), listener: .init(), cluster: server, group: group,
+                logger: self.logger, seed: { .random(in: .min ... .max) },
+                wallTime: { UInt32(truncatingIfNeeded: SystemClock.wallTime() / 1_000_000_000) })
+        server.setFaces(
+            http: { request, agent in await http.respond(to: request, origin: agent) },
+            dns: { packet, overTCP in await names.answer(packet: packet, overTCP: overTCP) })
+    }
+
+    private func sayWhoIsHere() {
+        let identity = self.role.cluster.identity
+        let http = self.configuration.ports.http.map { port in
+            self.configuration.httpAddresses.map { "\($0):\(port)" }.joined(separator: ",")
+        }
+        let dns = self.configuration.ports.dns.map { port in
+            self.configuration.dnsAddresses.map { "\($0):\(port)" }.joined(separator: ",")
+        }
+        self.logger.info(
+            "Serai agent running",
+            metadata: [
+                "version": "\(ReplicaVersion.reported)", "node": "\(identity.nodeName)", "id": "\(identity.nodeUUID)",
+                "datacenter": "\(identity.datacenter)", "server": "\(identity.isServer)", "http": "\(http ?? "-")",
+                "dns": "\(dns ?? "-")",
+                "rpc": "\(identity.isServer ? "\(identity.advertiseAddress):\(identity.serverPort)" : "-")",
+            ])
+    }
+
+    // MARK: - Configured services and checks
+
+    private func register(_ configuration: AgentConfiguration) async throws {
+        var services: [ServiceDefinition] = []
+        for value in configuration.serviceDefinitions {
+            services.append(try Self.decode(value, "service") { json throws(JSONError) in try DefinitionDecoder.service(json) })
+        }
+        var checks: [CheckDefinition] = []
+        for value in configuration.checkDefinitions {
+            checks.append(try Self.decode(value, "check") { json throws(JSONError) in try DefinitionDecoder.check(json) })
+        }
+        try await self.local.setConfigured(services: services, checks: checks)
+    }
+
+    private static func decode<Value>(
+        _ value: ConfigurationValue, _ what: String, _ read: (JSONValue) throws(JSONError) -> Value
+    ) throws(AgentFailure) -> Value {
+        do throws(JSONError) {
+            return try read(try JSONValue.parse(value.json))
+        } catch {
+            throw AgentFailure("\(what) definition in the configuration: \(error.text)")
+        }
+    }
+
+    /// After SIGHUP. What is wrong is logged; what stood before goes on.
+    func reload() async {
+        do {
+            try await self.readConfigurationAgain()
+        } catch {
+            self.logger.error("the configuration was not taken over", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    private func readConfigurationAgain() async throws(LocalAgentError) {
+        do {
+            try await self.register(try self.readAgain())
+        } catch let error as LocalAgentError {
+            throw error
+        } catch {
+            throw .failed("\(error)")
+        }
+        self.logger.info("services and checks of the configuration were read again")
+    }
+
+    // MARK: - Going down
+
+    /// Requests that still wait for a change get this long to be answered.
+    private static let drainTime = Nanoseconds.seconds(5)
+
+    /// Stops in order: the node leaves, or hands leadership over, while requests are still served; then the faces close,
+    /// then what is behind them.
+    public func stop(leaving: Bool) async {
+        await self.local.stop()
+        if leaving { await self.leave() } else if case .server(let server) = self.role { await server.handOver() }
+        let faces = self.faces.withLock { faces in
+            defer { faces = Faces() }
+            return faces
+        }
+        for names in faces.names { await names.stop() }
+        await Self.drain(faces.listeners, within: Self.drainTime)
+        await Self.stop(self.role)
+        for run in faces.runs { run.cancel() }
+        await self.store.close()
+    }
+
+    private static func drain(_ listeners: [HTTPListener], within time: Nanoseconds) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for listener in listeners { try? await listener.shutdown() }
+            }
+            group.addTask { try? await Task.sleep(nanoseconds: time.rawValue) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private static func stop(_ role: Facilities.Role) async {
+        switch role {
+        case .server(let server): await server.stop()
+        case .agent(let link): await link.stop()
+        }
+    }
+
+    private func leave() async {
+        do throws(ClusterError) {
+            switch self.role {
+            case .server(let server): try await server.leave()
+            case .agent(let link): try await link.deregisterNode()
+            }
+        } catch {
+            self.logger.error("could not leave the cluster, stops all the same", metadata: ["reason": "\(error)"])
+        }
+    }
+}

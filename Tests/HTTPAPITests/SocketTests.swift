@@ -1,0 +1,323 @@
+import HTTPAPI
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+import Testing
+
+/// What only a real connection can show.
+@Suite struct SocketTests {
+    let desk = Desk()
+
+    /// Runs `body` against a listener on a free port of the loopback.
+    private func serving(_ desk: Desk, _ body: @Sendable @escaping (Int) async throws -> Void) async throws {
+        let ports = AsyncStream<Int>.makeStream()
+        let listener = desk.api.makeListener(host: "127.0.0.1", port: 0) { ports.continuation.yield($0) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await listener.run() }
+            var iterator = ports.stream.makeAsyncIterator()
+            let port = try #require(await iterator.next())
+            try await body(port)
+            try await listener.shutdown()
+            try await group.waitForAll()
+        }
+    }
+
+    @Test func requestsOnOneConnectionAreAnsweredInOrder() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send(
+                "PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+                    + "GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/kv/none HTTP/1.1\r\nHost: x\r\n\r\n")
+            let put = try await client.response()
+            #expect(
+                put.withoutDate == """
+                    HTTP/1.1 200 OK
+                    Content-Type: application/json
+                    X-Consul-Default-Acl-Policy: allow
+                    X-Consul-ModifyIndex: 11
+                    Content-Length: 4
+
+                    true
+                    """)
+            let get = try await client.response()
+            #expect(
+                get.withoutDate == """
+                    HTTP/1.1 200 OK
+                    Content-Type: text/plain
+                    X-Consul-Default-Acl-Policy: allow
+                    X-Consul-Index: 11
+                    X-Consul-Knownleader: true
+                    X-Consul-Lastcontact: 0
+                    Content-Security-Policy: sandbox
+                    X-Content-Type-Options: nosniff
+                    Content-Length: 5
+
+                    hello
+                    """)
+            #expect(get.head.contains("\r\nDate: "))
+            #expect(try await client.response().head.hasPrefix("HTTP/1.1 404 Not Found\r\n"))
+            try await client.close()
+        }
+    }
+
+    @Test func headHasTheLengthButNoBody() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            _ = await desk.put("/v1/kv/a", "hello")
+            let client = try await Client(port: port)
+            try await client.send(
+                "HEAD /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+            let head = try await client.response(withBody: false)
+            #expect(head.head.contains("Content-Length: 5\r\n"))
+            #expect(try await client.response().body == "\"10.0.0.1:8300\"")
+            try await client.close()
+        }
+    }
+
+    @Test func aClientThatGoesAwayFreesItsWatchAtOnce() async throws {
+        let desk = self.desk
+        _ = await desk.put("/v1/kv/a", "1")
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send("GET /v1/kv/a?index=11&wait=10m HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(await eventually { desk.cluster.waiterCount == 1 })
+            try await client.close()
+            #expect(await eventually { desk.cluster.waiterCount == 0 && desk.api.waitingCount == 0 })
+        }
+    }
+
+    @Test func aConnectionLivesOnAfterAWait() async throws {
+        let desk = self.desk
+        _ = await desk.put("/v1/kv/a", "1")
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send("GET /v1/kv/a?index=11&wait=10m&raw HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(await eventually { desk.cluster.waiterCount == 1 })
+            _ = await desk.put("/v1/kv/a", "2")
+            #expect(try await client.response().body == "2")
+            try await client.send("GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(try await client.response().body == "2")
+            try await client.close()
+        }
+    }
+
+    @Test func shuttingDownAnswersThoseWhoWait() async throws {
+        let desk = self.desk
+        _ = await desk.put("/v1/kv/a", "1")
+        let clients = Mutex<Client?>(nil)
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send("GET /v1/kv/a?index=11&wait=10m&raw HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(await eventually { desk.cluster.waiterCount == 1 })
+            clients.withLock { $0 = client }
+        }
+        let client = try #require(clients.withLock { $0 })
+        #expect(try await client.response().body == "1")
+        try await client.close()
+    }
+
+    @Test func aValueThatIsTooLargeIsRefusedBeforeItIsSent() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send(
+                "PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 600000\r\n\r\n")
+            let reply = try await client.response()
+            #expect(reply.head.hasPrefix("HTTP/1.1 413 Request Entity Too Large\r\n"))
+            #expect(reply.head.contains("Connection: close\r\n"))
+            #expect(reply.body.hasPrefix("Request body(600000 bytes) too large, max size: 524288 bytes."))
+            #expect(try await client.isAtEnd())
+        }
+    }
+
+    @Test func chunkedBodiesAreReadAndBounded() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send(
+                "PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+            )
+            #expect(try await client.response().body == "true")
+            #expect(await desk.get("/v1/kv/a?raw").body == "abcde")
+            let piece = String(repeating: "x", count: 0x40000)
+            try await client.send(
+                "PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    + "40000\r\n\(piece)\r\n40000\r\n\(piece)\r\n1\r\nx\r\n")
+            #expect(try await client.response().head.hasPrefix("HTTP/1.1 413"))
+            try await client.close()
+        }
+    }
+
+    @Test func aClientThatExpectsContinueGetsIt() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send(
+                "PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+            #expect(try await client.line() == "HTTP/1.1 100 Continue")
+            #expect(try await client.line() == "")
+            try await client.send("hello")
+            #expect(try await client.response().body == "true")
+            try await client.close()
+        }
+    }
+
+    @Test func garbageIs400AndTheEndOfTheConnection() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send("this is not http\r\n\r\n")
+            #expect(try await client.response().head.hasPrefix("HTTP/1.1 400 Bad Request\r\n"))
+            #expect(try await client.isAtEnd())
+        }
+    }
+
+    @Test func snapshotsAreStreamedBothWays() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send("GET /v1/snapshot HTTP/1.1\r\nHost: x\r\n\r\n")
+            let head = try await client.head()
+            #expect(head.contains("Transfer-Encoding: chunked\r\n"))
+            var lines: [String] = []
+            for _ in 0..<8 { lines.append(try await client.line()) }
+            #expect(lines == ["3", "one", "3", "two", "5", "three", "0", ""])
+            try await client.send(
+                "PUT /v1/snapshot HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\narch\r\n3\r\nive\r\n0\r\n\r\n"
+            )
+            #expect(try await client.response().head.hasPrefix("HTTP/1.1 200"))
+            #expect(desk.snapshot.restored == Array("archive".utf8))
+            try await client.close()
+        }
+    }
+
+    @Test func aLineBreakFromAClientNeverBecomesAHeader() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send(
+                "GET /v1/agent/health/service/id/x%0D%0AInjected:%20yes HTTP/1.1\r\nHost: x\r\n\r\n")
+            let reply = try await client.response()
+            #expect(reply.head.contains("X-Consul-Reason: ServiceId x  Injected: yes not found\r\n"))
+            #expect(!reply.head.contains("\r\nInjected"))
+            try await client.close()
+        }
+    }
+
+    @Test func anOldProtocolOrACloseEndsTheConnection() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            for request in [
+                "GET /v1/status/leader HTTP/1.0\r\n\r\n",
+                "GET /v1/status/leader HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            ] {
+                let client = try await Client(port: port)
+                try await client.send(request)
+                #expect(try await client.response().body == "\"10.0.0.1:8300\"")
+                #expect(try await client.isAtEnd())
+            }
+        }
+    }
+}
+
+/// A connection that sends bytes and reads answers.
+private actor Client {
+    struct Response {
+        var head: String
+        var body: String
+
+        /// With plain line ends and without the only header that changes.
+        var withoutDate: String {
+            let lines = self.head.split(separator: "\r\n").filter { !$0.hasPrefix("Date: ") }
+            return lines.joined(separator: "\n") + "\n\n" + self.body
+        }
+    }
+
+    private let channel: any Channel
+    private let inbound: AsyncThrowingStream<ByteBuffer, any Error>
+    private var buffered = ByteBuffer()
+
+    init(port: Int) async throws {
+        let (stream, continuation) = AsyncThrowingStream<ByteBuffer, any Error>.makeStream()
+        self.inbound = stream
+        self.channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(Collector(continuation))
+                }
+            }
+            .connect(host: "127.0.0.1", port: port).get()
+    }
+
+    private final class Collector: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        let continuation: AsyncThrowingStream<ByteBuffer, any Error>.Continuation
+        init(_ continuation: AsyncThrowingStream<ByteBuffer, any Error>.Continuation) {
+            self.continuation = continuation
+        }
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            self.continuation.yield(self.unwrapInboundIn(data))
+        }
+        func channelInactive(context: ChannelHandlerContext) { self.continuation.finish() }
+        func errorCaught(context: ChannelHandlerContext, error: any Error) { self.continuation.finish() }
+    }
+
+    func send(_ text: String) async throws {
+        try await self.channel.writeAndFlush(ByteBuffer(string: text)).get()
+    }
+
+    /// Also when the server closed first.
+    func close() async throws {
+        do {
+            try await self.channel.close().get()
+        } catch ChannelError.alreadyClosed {
+            return
+        }
+    }
+
+    /// False at the end of the stream.
+    private func more() async throws -> Bool {
+        var iterator = self.inbound.makeAsyncIterator()
+        guard var piece = try await iterator.next() else { return false }
+        self.buffered.writeBuffer(&piece)
+        return true
+    }
+
+    func isAtEnd() async throws -> Bool {
+        if self.buffered.readableBytes > 0 { return false }
+        return try await !self.more()
+    }
+
+    func line() async throws -> String {
+        while true {
+            let view = self.buffered.readableBytesView
+            if let end = view.firstIndex(of: UInt8(ascii: "\n")) {
+                let line = self.buffered.readString(length: end - view.startIndex + 1) ?? ""
+                return String(line.unicodeScalars.filter { $0 != "\r" && $0 != "\n" }.map(Character.init))
+            }
+            guard try await self.more() else { throw ChannelError.eof }
+        }
+    }
+
+    func head() async throws -> String {
+        var head = ""
+        while true {
+            let line = try await self.line()
+            if line.isEmpty { return head }
+            head += line + "\r\n"
+        }
+    }
+
+    func response(withBody: Bool = true) async throws -> Response {
+        let head = try await self.head()
+        guard withBody, let field = head.split(separator: "\r\n").first(where: { $0.hasPrefix("Content-Length: ") }),
+            let length = Int(field.dropFirst(16))
+        else { return Response(head: head, body: "") }
+        while self.buffered.readableBytes < length {
+            guard try await self.more() else { throw ChannelError.eof }
+        }
+        return Response(head: head, body: self.buffered.readString(length: length) ?? "")
+    }
+}
