@@ -12,7 +12,7 @@ AGENTS ?= 1
 # Test suites take what they need of this: the least seeds that `make test` runs at L0 and L1.
 export SERAI_TEST_SEEDS ?=
 
-.PHONY: up down test bench simulate acceptance lint dist build build-all needs-build needs-test needs-bench clean
+.PHONY: up down test bench simulate acceptance lint format dist build build-all needs-build needs-test needs-bench clean
 
 needs-build:
 	@.ci/need git libsqlite3-dev zlib1g-dev
@@ -53,6 +53,10 @@ lint:
 	Tests/lint
 	find Package.swift Sources Tests Benchmarks -name '*.swift' -not -path '*/Generated/*' -print0 \
 	    | xargs -0 $(SWIFT) format lint --strict --configuration .swift-format
+
+format:
+	find Package.swift Sources Tests Benchmarks -name '*.swift' -not -path '*/Generated/*' -print0 \
+	    | xargs -0 $(SWIFT) format format --in-place --configuration .swift-format
 
 acceptance: lint test
 	$(MAKE) simulate

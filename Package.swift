@@ -54,17 +54,20 @@ let rooms: [Room] = [
         products: [nioCore, nioPosix, nioSSL, nioTLS, logging]),
     Room(
         name: "HealthChecks", rooms: ["Units"],
-        products: [httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioTLS, logging]),
+        products: [httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioTLS, logging], testProducts: [x509, asn1, crypto]),
     // ways
     Room(
         name: "Cluster", rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport"],
         products: [nioCore, nioPosix, logging, crypto]),
-    Room(name: "LocalAgent", rooms: ["Units", "Protocol", "Registry", "HealthChecks", "Storage", "Cluster"], products: [logging]),
+    Room(
+        name: "LocalAgent", rooms: ["Units", "Protocol", "Registry", "HealthChecks", "Storage", "Cluster"], products: [logging],
+        testProducts: [nioCore, nioPosix]),
     // faces
     Room(
         name: "HTTPAPI", rooms: ["Units", "Protocol", "Registry", "Cluster", "LocalAgent"],
         products: [hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging]),
-    Room(name: "DNSServer", rooms: ["Units", "DNSCodec", "Registry", "Cluster"], products: [nioCore, nioPosix, logging]),
+    Room(
+        name: "DNSServer", rooms: ["Units", "Protocol", "DNSCodec", "Registry", "Cluster"], products: [nioCore, nioPosix, logging]),
     // whole
     Room(
         name: "Agent",
@@ -74,13 +77,14 @@ let rooms: [Room] = [
         ],
         products: [nioCore, nioPosix, logging, hummingbird]),
     Room(
-        name: "serai", rooms: ["Units", "Agent", "Certificates", "Storage", "Cluster"],
-        products: [arguments, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL, logging],
+        name: "serai", rooms: ["Units", "Protocol", "Raft", "Registry", "Agent", "Certificates", "Storage", "Cluster"],
+        products: [arguments, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL, protobuf, logging],
         kind: .executable),
     // beside
     Room(name: "Linearizability"),
     Room(
-        name: "Simulation", rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Transport", "Linearizability", "FaultDisk"]),
+        name: "Simulation", rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Transport", "Linearizability", "FaultDisk"],
+        products: [protobuf]),
     Room(name: "simulate", rooms: ["Simulation"], products: [arguments], tested: false, kind: .executable),
     Room(
         name: "load", products: [nioCore, nioPosix, histogram, arguments], tested: false,
@@ -103,7 +107,8 @@ let named = Context.environment["SERAI_ROOMS"].map { Set($0.split(separator: ","
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .treatAllWarnings(as: .error),
-    .enableUpcomingFeature("MemberImportVisibility"),
+    // In release builds the compiler takes libc's structures for members of CoreFoundation under this feature.
+    .enableUpcomingFeature("MemberImportVisibility", .when(configuration: .debug)),
 ]
 
 var targets: [Target] = []

@@ -56,7 +56,9 @@ struct Run: AsyncParsableCommand {
         if !(1...86_400).contains(self.seconds) { throw ValidationError("--seconds must be from 1 to 86400") }
         if !(0...3600).contains(self.warmup) { throw ValidationError("--warmup must be from 0 to 3600") }
         if !(1...524_288).contains(self.valueBytes) { throw ValidationError("--value-bytes must be from 1 to 524288") }
-        if self.keys != "unique", (Int(self.keys) ?? 0) < 1 { throw ValidationError("--keys must be unique or a number") }
+        if self.keys != "unique", (Int(self.keys) ?? 0) < 1 {
+            throw ValidationError("--keys must be unique or a number")
+        }
     }
 
     func run() async throws {
@@ -66,7 +68,8 @@ struct Run: AsyncParsableCommand {
             prefix: self.prefix ?? "bench/\(UInt32.random(in: 0...UInt32.max))/", verify: self.verify)
         let plan = Plan(
             addresses: try self.addresses.split(separator: ",").map { try Address(String($0)) },
-            connections: self.connections, warmup: .seconds(Int64(self.warmup)), measured: .seconds(Int64(self.seconds)),
+            connections: self.connections, warmup: .seconds(Int64(self.warmup)),
+            measured: .seconds(Int64(self.seconds)),
             timeout: .seconds(Int64(self.timeout)))
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let engine = Engine(workload: workload, plan: plan, loop: group.next())

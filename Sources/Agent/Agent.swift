@@ -1,4 +1,5 @@
 import Cluster
+import Foundation
 import Glibc
 import Logging
 import NIOCore
@@ -18,7 +19,7 @@ public struct AgentFailure: Error, Sendable, CustomStringConvertible {
 ///   taken over.
 public func runAgent(
     _ configuration: AgentConfiguration,
-    reload: @escaping @Sendable () throws -> AgentConfiguration = { throw AgentFailure("nothing to read again") }
+    reload: (@Sendable () throws -> AgentConfiguration)? = nil
 ) async throws {
     let level = configuration.logLevel.level
     let isJSON = configuration.logJSON
@@ -37,7 +38,8 @@ public func runAgent(
             logger.critical("\(reason)")
             _exit(1)
         },
-        reload: reload, end: { endings.continuation.yield($0) })
+        reload: reload ?? { throw AgentFailure("this agent was not started from files") },
+        end: { endings.continuation.yield($0) })
     for await ending in endings.stream {
         switch ending {
         case .reload: await agent.reload()
@@ -52,7 +54,7 @@ public func runAgent(
 }
 
 /// What ends an agent's run, or makes it read its configuration again.
-enum Ending: Sendable {
+package enum Ending: Sendable {
     case reload
     case stop(leaving: Bool)
 }
@@ -71,6 +73,6 @@ struct TemporaryDirectory: Sendable {
     }
 
     func remove() {
-        _ = nftw(self.path, { path, _, _, _ in path.map { Glibc.remove($0) } ?? 0 }, 16, FTW_DEPTH | FTW_PHYS)
+        try? FileManager.default.removeItem(atPath: self.path)
     }
 }

@@ -26,8 +26,9 @@ extension AgentConfiguration {
         if !Self.isLabel(self.datacenter) {
             return self.no("datacenter", "must be letters, digits, - and _ alone, at most 63, not \(self.datacenter)")
         }
-        if self.domain.isEmpty || !self.domain.split(separator: ".", omittingEmptySubsequences: false)
-            .allSatisfy({ Self.isLabel(String($0)) })
+        if self.domain.isEmpty
+            || !self.domain.split(separator: ".", omittingEmptySubsequences: false)
+                .allSatisfy({ Self.isLabel(String($0)) })
         {
             return self.no("domain", "must be a domain name, not \(self.domain)")
         }
@@ -61,10 +62,12 @@ extension AgentConfiguration {
             return self.no("advertise_addr", "can't be \(self.advertiseAddress): others must reach it")
         }
         if self.clientAddresses.isEmpty { return self.no("client_addr", "must not be empty") }
-        for (key, list) in [
+        for (key, all) in [
             ("client_addr", self.clientAddresses), ("addresses.http", self.addresses.http),
             ("addresses.dns", self.addresses.dns), ("addresses.grpc", self.addresses.grpc),
         ] {
+            // A socket in the file system is as local as can be; only HTTP is served on one.
+            let list = key == "addresses.http" ? all.filter { !$0.hasPrefix("unix://") } : all
             if let complaint = Self.complaint(about: list, key) { return complaint }
             if self.development, let outside = list.first(where: { !Self.isLoopback($0) }) {
                 return self.no(key, "-dev is open to all and stays on loopback; \(outside) is not")
@@ -160,11 +163,13 @@ extension AgentConfiguration {
         var remarks: [String] = []
         if self.bootstrapExpect > 1, self.bootstrapExpect.isMultiple(of: 2) {
             remarks.append(
-                "bootstrap_expect: \(self.bootstrapExpect) servers stand no more losses than \(self.bootstrapExpect - 1)")
+                "bootstrap_expect: \(self.bootstrapExpect) servers stand no more losses than \(self.bootstrapExpect - 1)"
+            )
         }
         for address in self.joinAddresses where address.port == 8301 && self.ports.server != 8301 {
             remarks.append(
-                "retry_join: \(address.host):8301 is Consul's gossip port; Serai's servers listen on \(self.ports.server)")
+                "retry_join: \(address.host):8301 is Consul's gossip port; Serai's servers listen on \(self.ports.server)"
+            )
         }
         if self.joinToken != nil { remarks.append("join_token: stands in the open; prefer join_token_file") }
         return remarks
@@ -176,7 +181,7 @@ extension AgentConfiguration {
                 return .invalid(key: key, why: "templates (\(address)) are not in Serai; write the address")
             }
             if address.hasPrefix("unix://") {
-                return .invalid(key: key, why: "unix sockets (\(address)) are not in Serai")
+                return .invalid(key: key, why: "\(address): only addresses.http may be a unix socket")
             }
             return .invalid(key: key, why: "\"\(address)\" is no IP address")
         }

@@ -1,6 +1,7 @@
 import Cluster
 import HTTPAPI
 import LocalAgent
+import Protocol
 import Units
 
 /// The numbers of `/v1/agent/metrics` that belong to the process as a whole.

@@ -7,6 +7,8 @@ import HTTPAPI
 import LocalAgent
 import Raft
 import Replica
+import Storage
+import Transport
 import Units
 
 // What each room is told, taken from the configuration.

@@ -10,7 +10,7 @@ import Synchronization
 import Units
 
 /// A server or a client agent with its faces, put together. It decides nothing.
-public final class RunningAgent: Sendable {
+package final class RunningAgent: Sendable {
     private let configuration: AgentConfiguration
     private let role: Facilities.Role
     private let local: LocalAgent
@@ -27,7 +27,7 @@ public final class RunningAgent: Sendable {
     }
 
     /// Starts everything; when this returns, all addresses are listened on. `fatal` ends the process.
-    static func start(
+    package static func start(
         _ configuration: AgentConfiguration, group: any EventLoopGroup, logger: Logger,
         fatal: @escaping @Sendable (String) -> Void, reload: @escaping @Sendable () throws -> AgentConfiguration,
         end: @escaping @Sendable (Ending) -> Void
@@ -227,7 +227,7 @@ public final class RunningAgent: Sendable {
 
     /// Stops in order: the node leaves, or hands leadership over, while requests are still served; then the faces close,
     /// then what is behind them.
-    public func stop(leaving: Bool) async {
+    package func stop(leaving: Bool) async {
         await self.local.stop()
         if leaving { await self.leave() } else if case .server(let server) = self.role { await server.handOver() }
         let faces = self.faces.withLock { faces in

@@ -34,9 +34,8 @@ inode *fault_make_nameless(void) {
 
 void fault_retain(inode *file) { file->refs++; }
 
-void fault_release(fault_disk *disk, inode *file) {
+void fault_release(inode *file) {
     if (--file->refs > 0) return;
-    disk->used -= file->size;
     free(file->data);
     free(file->durable);
     free(file->state);
@@ -89,7 +88,7 @@ int fault_write(fault_disk *disk, inode *file, uint64_t offset, const void *byte
     if (disk->fail_write > 0 && --disk->fail_write == 0) return FAULT_IO;
     uint64_t end = offset + count;
     uint64_t added = end > file->size ? end - file->size : 0;
-    if (added && disk->capacity && disk->used + added > disk->capacity) return FAULT_FULL;
+    if (added && disk->capacity && fault_used(disk) + added > disk->capacity) return FAULT_FULL;
     if (begin(disk) != FAULT_OK) return FAULT_IO;
     disk->counters.writes++;
     disk->counters.bytes_written += count;
@@ -100,10 +99,7 @@ int fault_write(fault_disk *disk, inode *file, uint64_t offset, const void *byte
     if (added) mark_dirty(file, file->size < offset ? file->size : offset, end);
     if (count) memcpy(file->data + offset, bytes, count);
     mark_dirty(file, offset, end);
-    if (added) {
-        file->size = end;
-        disk->used += added;
-    }
+    if (added) file->size = end;
     return FAULT_OK;
 }
 
@@ -117,7 +113,6 @@ int fault_truncate(fault_disk *disk, inode *file, uint64_t size) {
     if (begin(disk) != FAULT_OK) return FAULT_IO;
     disk->counters.writes++;
     for (uint64_t sector = (size + SECTOR - 1) / SECTOR; sector < file->sectors; sector++) file->state[sector] = CLEAN;
-    disk->used -= file->size - size;
     file->size = size;
     if (size < file->cut) file->cut = size;
     return FAULT_OK;
@@ -177,18 +172,18 @@ static inode *lookup(const names *table, const char *path) {
     return at < table->count && strcmp(table->list[at].path, path) == 0 ? table->list[at].file : NULL;
 }
 
-static void drop_name(fault_disk *disk, names *table, const char *path) {
+static void drop_name(names *table, const char *path) {
     size_t at = position(table, path);
     if (at >= table->count || strcmp(table->list[at].path, path) != 0) return;
     free(table->list[at].path);
-    fault_release(disk, table->list[at].file);
+    fault_release(table->list[at].file);
     memmove(table->list + at, table->list + at + 1, (table->count - at - 1) * sizeof(name));
     table->count--;
 }
 
-static void put_name(fault_disk *disk, names *table, const char *path, inode *file) {
+static void put_name(names *table, const char *path, inode *file) {
     fault_retain(file);
-    drop_name(disk, table, path);
+    drop_name(table, path);
     if (table->count == table->room) {
         table->room = table->room ? table->room * 2 : 8;
         table->list = grow(table->list, table->room * sizeof(name));
@@ -199,29 +194,29 @@ static void put_name(fault_disk *disk, names *table, const char *path, inode *fi
     table->count++;
 }
 
-static void clear_names(fault_disk *disk, names *table) {
+static void clear_names(names *table) {
     for (size_t at = 0; at < table->count; at++) {
         free(table->list[at].path);
-        fault_release(disk, table->list[at].file);
+        fault_release(table->list[at].file);
     }
     table->count = 0;
 }
 
 static void apply_change(fault_disk *disk, const change *pending) {
     switch (pending->kind) {
-    case CREATED: put_name(disk, &disk->durable, pending->path, pending->file); break;
-    case REMOVED: drop_name(disk, &disk->durable, pending->path); break;
+    case CREATED: put_name(&disk->durable, pending->path, pending->file); break;
+    case REMOVED: drop_name(&disk->durable, pending->path); break;
     case RENAMED:
-        put_name(disk, &disk->durable, pending->to, pending->file);
-        drop_name(disk, &disk->durable, pending->path);
+        put_name(&disk->durable, pending->to, pending->file);
+        drop_name(&disk->durable, pending->path);
         break;
     }
 }
 
-static void free_change(fault_disk *disk, change *pending) {
+static void free_change(change *pending) {
     free(pending->path);
     free(pending->to);
-    if (pending->file) fault_release(disk, pending->file);
+    if (pending->file) fault_release(pending->file);
 }
 
 static void remember_change(fault_disk *disk, int kind, const char *path, const char *to, inode *file) {
@@ -242,14 +237,21 @@ static int is_in(const char *path, const char *directory, size_t length) {
     return parent_length(path) == length && strncmp(path, directory, length) == 0;
 }
 
+// What the files that have a name take; a removed one's space is free at once.
+uint64_t fault_used(const fault_disk *disk) {
+    uint64_t used = 0;
+    for (size_t at = 0; at < disk->now.count; at++) used += disk->now.list[at].file->size;
+    return used;
+}
+
 inode *fault_find(fault_disk *disk, const char *path) { return lookup(&disk->now, path); }
 
 inode *fault_make(fault_disk *disk, const char *path) {
     if (begin(disk) != FAULT_OK) return NULL;
     inode *file = fault_make_nameless();
-    put_name(disk, &disk->now, path, file);
+    put_name(&disk->now, path, file);
     remember_change(disk, CREATED, path, NULL, file);
-    fault_release(disk, file);
+    fault_release(file);
     return file;
 }
 
@@ -258,7 +260,7 @@ int fault_remove(fault_disk *disk, const char *path) {
     if (!fault_find(disk, path)) return FAULT_NO_FILE;
     if (begin(disk) != FAULT_OK) return FAULT_IO;
     remember_change(disk, REMOVED, path, NULL, NULL);
-    drop_name(disk, &disk->now, path);
+    drop_name(&disk->now, path);
     return FAULT_OK;
 }
 
@@ -270,7 +272,7 @@ static int sync_names(fault_disk *disk, const char *directory, size_t length) {
         change pending = disk->changes[at];
         if (is_in(pending.path, directory, length)) {
             apply_change(disk, &pending);
-            free_change(disk, &pending);
+            free_change(&pending);
         } else {
             disk->changes[kept++] = pending;
         }
@@ -288,8 +290,8 @@ int fault_file_rename(fault_disk *disk, const char *from, const char *to) {
     inode *file = fault_find(disk, from);
     if (file && begin(disk) == FAULT_OK) {
         remember_change(disk, RENAMED, from, to, file);
-        put_name(disk, &disk->now, to, file);
-        drop_name(disk, &disk->now, from);
+        put_name(&disk->now, to, file);
+        drop_name(&disk->now, from);
         result = FAULT_OK;
     } else if (disk->halted) {
         result = FAULT_IO;
@@ -309,7 +311,7 @@ static int is_kept(int mode, uint64_t *random) {
 }
 
 // Brings a file to what it is after a crash: what is durable, and what `mode` keeps of the rest.
-static void crash_file(fault_disk *disk, inode *file, uint64_t *random, int mode) {
+static void crash_file(inode *file, uint64_t *random, int mode) {
     if (file->cut != UINT64_MAX && is_kept(mode, random)) apply_cut(file);
     for (uint64_t sector = 0; sector * SECTOR < file->size; sector++) {
         if (file->state[sector] == CLEAN) continue;
@@ -325,8 +327,6 @@ static void crash_file(fault_disk *disk, inode *file, uint64_t *random, int mode
     }
     ensure(&file->data, &file->room, file->durable_size);
     ensure_state(file, file->durable_size);
-    disk->used += file->durable_size;
-    disk->used -= file->size;
     file->size = file->durable_size;
     if (file->size) memcpy(file->data, file->durable, file->size);
     if (file->sectors) memset(file->state, CLEAN, file->sectors);
@@ -346,11 +346,11 @@ static void crash_names(fault_disk *disk, uint64_t *random, int mode) {
         }
         if (!blocked && is_kept(mode, random)) apply_change(disk, pending); else pending->kind = -1;
     }
-    for (size_t at = 0; at < disk->change_count; at++) free_change(disk, &disk->changes[at]);
+    for (size_t at = 0; at < disk->change_count; at++) free_change(&disk->changes[at]);
     disk->change_count = 0;
-    clear_names(disk, &disk->now);
+    clear_names(&disk->now);
     for (size_t at = 0; at < disk->durable.count; at++) {
-        put_name(disk, &disk->now, disk->durable.list[at].path, disk->durable.list[at].file);
+        put_name(&disk->now, disk->durable.list[at].path, disk->durable.list[at].file);
     }
 }
 
@@ -370,7 +370,7 @@ static void crash(fault_disk *disk, uint64_t seed, int mode) {
     disk->halt = disk->fail_sync = disk->fail_write = 0;
     drop_locks(disk);
     crash_names(disk, &random, mode);
-    for (size_t at = 0; at < disk->now.count; at++) crash_file(disk, disk->now.list[at].file, &random, mode);
+    for (size_t at = 0; at < disk->now.count; at++) crash_file(disk->now.list[at].file, &random, mode);
 }
 
 void fault_disk_crash(fault_disk *disk, uint64_t seed, int mode) {
@@ -379,12 +379,11 @@ void fault_disk_crash(fault_disk *disk, uint64_t seed, int mode) {
     pthread_mutex_unlock(&disk->mutex);
 }
 
-static inode *copy_file(fault_disk *disk, const inode *file) {
+static inode *copy_file(const inode *file) {
     inode *copy = fault_make_nameless();
     ensure(&copy->data, &copy->room, file->size);
     if (file->size) memcpy(copy->data, file->data, file->size);
     copy->size = file->size;
-    disk->used += file->size;
     ensure(&copy->durable, &copy->durable_room, file->durable_size);
     if (file->durable_size) memcpy(copy->durable, file->durable, file->durable_size);
     copy->durable_size = file->durable_size;
@@ -395,12 +394,12 @@ static inode *copy_file(fault_disk *disk, const inode *file) {
 }
 
 // The copies keep what the originals share: one file may be known by a name now, a durable name and pending changes.
-static inode *copied(fault_disk *copy, inode *file, inode **from, inode **to, size_t *count) {
+static inode *copied(inode *file, inode **from, inode **to, size_t *count) {
     for (size_t at = 0; at < *count; at++) {
         if (from[at] == file) return to[at];
     }
     from[*count] = file;
-    to[*count] = copy_file(copy, file);
+    to[*count] = copy_file(file);
     return to[(*count)++];
 }
 
@@ -411,18 +410,18 @@ fault_disk *fault_disk_crashed_copy(fault_disk *disk, const char *vfs, uint64_t 
     inode **from = grow(NULL, most * sizeof(inode *)), **to = grow(NULL, most * sizeof(inode *));
     for (size_t at = 0; at < disk->now.count; at++) {
         name *entry = &disk->now.list[at];
-        put_name(copy, &copy->now, entry->path, copied(copy, entry->file, from, to, &count));
+        put_name(&copy->now, entry->path, copied(entry->file, from, to, &count));
     }
     for (size_t at = 0; at < disk->durable.count; at++) {
         name *entry = &disk->durable.list[at];
-        put_name(copy, &copy->durable, entry->path, copied(copy, entry->file, from, to, &count));
+        put_name(&copy->durable, entry->path, copied(entry->file, from, to, &count));
     }
     for (size_t at = 0; at < disk->change_count; at++) {
         change *pending = &disk->changes[at];
-        inode *file = pending->file ? copied(copy, pending->file, from, to, &count) : NULL;
+        inode *file = pending->file ? copied(pending->file, from, to, &count) : NULL;
         remember_change(copy, pending->kind, pending->path, pending->to, file);
     }
-    for (size_t at = 0; at < count; at++) fault_release(copy, to[at]);
+    for (size_t at = 0; at < count; at++) fault_release(to[at]);
     free(from);
     free(to);
     copy->time = disk->time;
@@ -444,12 +443,10 @@ void *fault_disk_image(fault_disk *disk) {
     image *taken = grow(NULL, sizeof(image));
     taken->count = disk->durable.count;
     taken->list = grow(NULL, taken->count * sizeof(name));
-    uint64_t used = disk->used;
     for (size_t at = 0; at < taken->count; at++) {
         taken->list[at].path = copy_text(disk->durable.list[at].path);
-        taken->list[at].file = copy_file(disk, disk->durable.list[at].file);
+        taken->list[at].file = copy_file(disk->durable.list[at].file);
     }
-    disk->used = used;  // images take no space on the disk
     pthread_mutex_unlock(&disk->mutex);
     return taken;
 }
@@ -457,14 +454,14 @@ void *fault_disk_image(fault_disk *disk) {
 void fault_disk_restore(fault_disk *disk, const void *opaque) {
     const image *taken = opaque;
     pthread_mutex_lock(&disk->mutex);
-    for (size_t at = 0; at < disk->change_count; at++) free_change(disk, &disk->changes[at]);
+    for (size_t at = 0; at < disk->change_count; at++) free_change(&disk->changes[at]);
     disk->change_count = 0;
-    clear_names(disk, &disk->now);
-    clear_names(disk, &disk->durable);
+    clear_names(&disk->now);
+    clear_names(&disk->durable);
     for (size_t at = 0; at < taken->count; at++) {
-        inode *file = copy_file(disk, taken->list[at].file);
-        put_name(disk, &disk->durable, taken->list[at].path, file);
-        fault_release(disk, file);
+        inode *file = copy_file(taken->list[at].file);
+        put_name(&disk->durable, taken->list[at].path, file);
+        fault_release(file);
     }
     crash(disk, 0, FAULT_CRASH_LOSE);
     pthread_mutex_unlock(&disk->mutex);
@@ -472,10 +469,9 @@ void fault_disk_restore(fault_disk *disk, const void *opaque) {
 
 void fault_image_free(void *opaque) {
     image *taken = opaque;
-    fault_disk nowhere = {0};
     for (size_t at = 0; at < taken->count; at++) {
         free(taken->list[at].path);
-        fault_release(&nowhere, taken->list[at].file);
+        fault_release(taken->list[at].file);
     }
     free(taken->list);
     free(taken);
@@ -513,10 +509,10 @@ void fault_disk_destroy(fault_disk *disk) {
     disk->halted = 1;
     disk->hook = NULL;
     drop_locks(disk);
-    for (size_t at = 0; at < disk->change_count; at++) free_change(disk, &disk->changes[at]);
+    for (size_t at = 0; at < disk->change_count; at++) free_change(&disk->changes[at]);
     disk->change_count = 0;
-    clear_names(disk, &disk->now);
-    clear_names(disk, &disk->durable);
+    clear_names(&disk->now);
+    clear_names(&disk->durable);
     pthread_mutex_unlock(&disk->mutex);
     fault_disk_release(disk);
 }

@@ -58,7 +58,7 @@ struct fault_disk {
     size_t change_count, change_room;
     held_lock *locks;
     uint64_t next_holder;
-    uint64_t capacity, used;
+    uint64_t capacity;             // 0 is no limit
     uint64_t fail_write, fail_sync, halt;
     int halted;
     uint64_t random;
@@ -74,7 +74,8 @@ inode *fault_find(fault_disk *disk, const char *path);
 inode *fault_make(fault_disk *disk, const char *path);
 inode *fault_make_nameless(void);
 void fault_retain(inode *file);
-void fault_release(fault_disk *disk, inode *file);
+void fault_release(inode *file);
+uint64_t fault_used(const fault_disk *disk);
 int fault_read(fault_disk *disk, inode *file, uint64_t offset, void *buffer, size_t count, size_t *got);
 int fault_write(fault_disk *disk, inode *file, uint64_t offset, const void *bytes, size_t count);
 int fault_truncate(fault_disk *disk, inode *file, uint64_t size);

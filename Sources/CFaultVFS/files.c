@@ -119,7 +119,7 @@ void fault_disk_set_capacity(fault_disk *disk, uint64_t bytes) {
 
 uint64_t fault_disk_used(fault_disk *disk) {
     pthread_mutex_lock(&disk->mutex);
-    uint64_t used = disk->used;
+    uint64_t used = fault_used(disk);
     pthread_mutex_unlock(&disk->mutex);
     return used;
 }

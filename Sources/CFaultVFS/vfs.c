@@ -38,7 +38,7 @@ static int close_file(sqlite3_file *base) {
         if (open->level >= SQLITE_LOCK_SHARED) open->file->shared--;
         if (open->deletes && open->path) fault_remove(disk, open->path);
     }
-    fault_release(disk, open->file);
+    fault_release(open->file);
     pthread_mutex_unlock(&disk->mutex);
     free(open->path);
     fault_disk_release(disk);
@@ -179,7 +179,7 @@ static int open_file(sqlite3_vfs *vfs, const char *path, sqlite3_file *base, int
         is_new = 1;
     }
     if (!file || disk->halted) {
-        if (file && !path) fault_release(disk, file);
+        if (file && !path) fault_release(file);
         pthread_mutex_unlock(&disk->mutex);
         return SQLITE_CANTOPEN;
     }

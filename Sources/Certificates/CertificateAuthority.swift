@@ -31,9 +31,10 @@ public struct CertificatePolicy: Sendable, Equatable {
     }
 }
 
-/// The cluster's own CA for RPC between servers and agents. Each server derives it from the cluster secret: key, subject,
-/// serial number and validity are the same everywhere, so that it does not matter which server issued a certificate.
-/// Only the signature on the CA's own certificate differs, since ECDSA draws a number for it; nothing depends on it.
+/// The cluster's own CA for RPC between servers and agents. Each server derives it from the cluster secret: key,
+/// subject, serial number and validity are the same everywhere, so that it does not matter which server issued a
+/// certificate. Only the signature on the CA's own certificate differs, since ECDSA draws a number for it; nothing
+/// depends on it.
 public struct CertificateAuthority: Sendable {
     /// A lower-case UUID.
     public let clusterID: String
@@ -95,7 +96,8 @@ public struct CertificateAuthority: Sendable {
     /// What verifies certificates of this cluster.
     public var verifier: CertificateVerifier {
         get throws(CertificatesError) {
-            try CertificateVerifier(clusterID: self.clusterID, caDER: self.certificateDER, clockSkew: self.policy.clockSkew)
+            try CertificateVerifier(
+                clusterID: self.clusterID, caDER: self.certificateDER, clockSkew: self.policy.clockSkew)
         }
     }
 

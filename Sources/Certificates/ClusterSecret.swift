@@ -6,9 +6,9 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// The one secret that a cluster stands on: whoever has it can act as any server. Each server keeps it in `cluster.key`.
-/// Out of it come, by HKDF-SHA256 with the cluster id as salt, the RPC CA's private key, the sealing key and the key that
-/// authenticates join tokens; losing one of those does not reveal the others.
+/// The one secret that a cluster stands on: whoever has it can act as any server. Each server keeps it in
+/// `cluster.key`. Out of it come, by HKDF-SHA256 with the cluster id as salt, the RPC CA's private key, the sealing
+/// key and the key that authenticates join tokens; losing one of those does not reveal the others.
 public struct ClusterSecret: Sendable, Equatable {
     /// A lower-case UUID.
     public let clusterID: String
@@ -127,7 +127,9 @@ extension ClusterSecret {
         guard lines.first == Self.firstLine else {
             throw .fileDamaged(path: path, reason: "its first line is not \(Self.firstLine)")
         }
-        guard lines.count == 6, lines[5].isEmpty else { throw .fileDamaged(path: path, reason: "it must have five lines") }
+        guard lines.count == 6, lines[5].isEmpty else {
+            throw .fileDamaged(path: path, reason: "it must have five lines")
+        }
         let body = lines.prefix(4).joined(separator: "\n") + "\n"
         guard lines[4] == "checksum: \(Self.checksum(body))" else {
             throw .fileDamaged(path: path, reason: "its checksum does not match")

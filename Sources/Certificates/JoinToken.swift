@@ -11,8 +11,8 @@ import Foundation
 /// without keeping a list.
 ///
 /// An agent token lets its holder ask for an agent's certificate until it expires. A **server token also carries the
-/// cluster's root secret**: it is as powerful as the CA's private key, its expiry only keeps this software from using it,
-/// and whoever may read it can act as any server for ever. Hand it over as one would a root password.
+/// cluster's root secret**: it is as powerful as the CA's private key, its expiry only keeps this software from using
+/// it, and whoever may read it can act as any server for ever. Hand it over as one would a root password.
 ///
 /// The expiry is checked when a node joins, not later: a node that has joined keeps its certificate.
 public struct JoinToken: Sendable, Equatable {

@@ -61,8 +61,8 @@ public struct NodeKey: Sendable {
     static func subject(name: String) throws -> DistinguishedName { try DistinguishedName { CommonName(name) } }
 }
 
-/// What a node shows to others and what it checks them by: its certificate, its key and the CA's certificate. In the data
-/// directory these are `node.pem`, `node-key.pem` (mode 0600) and `ca.pem`.
+/// What a node shows to others and what it checks them by: its certificate, its key and the CA's certificate. In the
+/// data directory these are `node.pem`, `node-key.pem` (mode 0600) and `ca.pem`.
 public struct NodeCredentials: Sendable {
     public let identity: NodeIdentity
     public let certificateDER: [UInt8]

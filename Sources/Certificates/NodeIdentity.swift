@@ -10,7 +10,8 @@ public enum NodeRole: String, Sendable, Hashable, CaseIterable, CustomStringConv
     public var description: String { self.rawValue }
 }
 
-/// Who a node is, as its certificate says it: the URI `serai://<cluster-id>/<role>/<node-name>/<node-id, 16 hex digits>`.
+/// Who a node is, as its certificate says it: the URI `serai://<cluster-id>/<role>/<node-name>/<node-id, 16 hex
+/// digits>`.
 public struct NodeIdentity: Sendable, Hashable, CustomStringConvertible {
     /// A lower-case UUID.
     public let clusterID: String

@@ -1,7 +1,9 @@
+import Certificates
 import Logging
 import Protocol
 import Raft
 import Registry
+import Synchronization
 import Transport
 import Units
 
@@ -144,6 +146,18 @@ extension AgentLink: ClusterAccess {
             throw .refused(status: 500, text: "the server's answer can't be read")
         }
         return answer
+    }
+
+    /// Takes this node and all that is registered on it out of the catalog.
+    public func deregisterNode() async throws(ClusterError) {
+        var command = LogCommand()
+        command.deregister.node = self.identity.nodeName
+        _ = try await self.propose(command, identity: self.identity.nodeName, timeout: .seconds(5))
+    }
+
+    /// Seconds until this node's certificate expires; negative once it has, nil before there is one.
+    public var certificateExpiry: Int64? {
+        self.state.withLock { $0.wire }.map { $0.security.credentials.expiry.rawValue - UnixSeconds.now().rawValue }
     }
 
     /// Servers known to this agent.

@@ -18,7 +18,7 @@ public final class AgentLink: Sendable {
     let requests: RequestTracker
     let files: BlockingThread
     let state: Mutex<State>
-    private let lock: any FileLock
+    private let lock: HeldLock
     private let key: NodeKey
     private let nodeID: NodeID
 
@@ -308,10 +308,15 @@ public struct AgentLinkSettings: Sendable {
     }
 }
 
+/// The data directory is this process's as long as this is kept.
+// Sendable: nothing is done with the lock but to let it go.
+struct HeldLock: @unchecked Sendable {
+    let lock: any FileLock
+}
+
 /// What an agent's data directory holds of its identity. Blocks.
-struct AgentFiles: @unchecked Sendable {
-    // Sendable: the lock is only kept alive, never used.
-    var lock: any FileLock
+struct AgentFiles: Sendable {
+    var lock: HeldLock
     var key: NodeKey
     var nodeID: NodeID
     var credentials: NodeCredentials?
@@ -322,17 +327,17 @@ struct AgentFiles: @unchecked Sendable {
         }
         let files = PosixFileSystem()
         let directory = settings.dataDirectory
-        let lock: any FileLock
+        let lock: HeldLock
         let nodeID: NodeID
         do throws(StorageError) {
             try files.createDirectory(directory)
-            lock = try files.lock("\(directory)/lock")
+            lock = HeldLock(lock: try files.lock("\(directory)/lock"))
             nodeID = try Self.nodeID(in: directory, files)
         } catch {
             throw StartError(error, directory: directory)
         }
-        do throws(CertificatesError) {
-            let token = try settings.joinToken.map { text throws(CertificatesError) in try Self.read(text) } ?? nil
+        do {
+            let token = try settings.joinToken.flatMap { try Self.read($0) }
             let key = try NodeKey.loadOrCreate(in: directory)
             var credentials = try NodeCredentials.load(from: directory)
             if let found = credentials {

@@ -1,3 +1,5 @@
+import Units
+
 /// A thread for calls that block (files, SQLite): one at a time, in the order they were made.
 package final class BlockingThread: Sendable {
     private let inbox: Inbox<@Sendable () -> Void>

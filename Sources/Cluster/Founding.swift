@@ -17,6 +17,7 @@ final class Founding: Sendable {
     private let desk: Desk
     private let logger: Logger
     private let shown: Mutex<Shown>
+    private let raftHeard = Atomic(false)
 
     /// What probes see and what they tell.
     private struct Shown {
@@ -107,6 +108,9 @@ final class Founding: Sendable {
         self.shown.withLock { $0.promisedTo = promise?.founder }
     }
 
+    /// Raft messages have arrived: a server with a log has this one in its configuration.
+    func heardRaft() { self.raftHeard.store(true, ordering: .relaxed) }
+
     func learn(_ address: String) {
         guard !address.isEmpty, address != self.me.address else { return }
         self.shown.withLock { shown in
@@ -128,8 +132,10 @@ final class Founding: Sendable {
         var lastReason = ""
         while true {
             try Task.checkCancellation()
+            let desk = self.desk
+            let generation = try await self.thread.run { desk.bootstrap.generation }
             let answers = await self.probeAll()
-            switch try await self.step(answers) {
+            switch try await self.step(answers, asked: generation) {
             case .wait(let reason):
                 if reason != lastReason {
                     self.logger.info("no cluster yet", metadata: ["reason": "\(reason)"])
@@ -147,14 +153,14 @@ final class Founding: Sendable {
         }
     }
 
-    private func step(_ answers: [PeerProbeAnswer]) async throws -> Bootstrap.Step {
+    private func step(_ answers: [PeerProbeAnswer], asked generation: UInt64) async throws -> Bootstrap.Step {
         let others = self.shown.withLock { $0.addresses }
         if self.settings.expect == 1, !others.isEmpty, !answers.contains(where: \.hasConfiguration_p) {
             // It might have lost its disk, and its cluster be out of reach for the moment.
             return .wait("bootstrap_expect is 1, but there may be a cluster at \(others.joined(separator: ", "))")
         }
         let desk = self.desk
-        return try await self.thread.run { desk.bootstrap.round(answers.map(\.bootstrap)) }
+        return try await self.thread.run { desk.bootstrap.round(answers.map(\.bootstrap), asked: generation) }
     }
 
     /// Connections to addresses that lead to a server by another name are not needed any more.
@@ -199,10 +205,13 @@ final class Founding: Sendable {
 
     // MARK: - Steps
 
-    /// A cluster exists. True once it has this server in its configuration, or will have.
+    /// A cluster exists: asks it to take this server in. True once it has, and speaks to this server.
     private func join(_ answers: [PeerProbeAnswer]) async -> Bool {
         let existing = answers.filter(\.hasConfiguration_p)
-        if existing.contains(where: { $0.configuration.configuration.contains(self.me.id) }) { return true }
+        if existing.contains(where: { $0.configuration.configuration.contains(self.me.id) }) {
+            // Until they speak to this server it can still take part in another founding, should they lose their disks.
+            return self.raftHeard.exchange(false, ordering: .relaxed)
+        }
         guard let address = existing.map(\.leaderAddress).first(where: { !$0.isEmpty }) else { return false }
         var request = PeerRequest()
         request.joinCluster.member = PeerMember(self.me)
@@ -210,7 +219,7 @@ final class Founding: Sendable {
             let response = try await self.pool.call(request, to: address, timeout: .seconds(12))
             if response.error.isEmpty {
                 self.logger.notice("taken in", metadata: ["leader": "\(address)"])
-                return true
+                return false
             }
             self.logger.warning("not taken in yet", metadata: ["leader": "\(address)", "reason": "\(response.error)"])
         } catch {
@@ -260,6 +269,7 @@ extension PeerProbeAnswer {
     fileprivate var bootstrap: Bootstrap.Answer {
         Bootstrap.Answer(
             member: Member(id: NodeID(self.nodeID), name: self.name, address: self.address), expect: Int(self.expect),
-            hasConfiguration: self.hasConfiguration_p)
+            hasConfiguration: self.hasConfiguration_p,
+            promisedTo: self.promisedTo == 0 ? nil : NodeID(self.promisedTo))
     }
 }

@@ -3,7 +3,7 @@ import Units
 
 /// A bounded queue into one thread: many post, one takes everything at once. One wake-up per batch.
 // Sendable by the mutex: `items`, `closed` and `sleeping` are touched only while it is held.
-final class Inbox<Item: Sendable>: @unchecked Sendable {
+package final class Inbox<Item: Sendable>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
     private var items: [Item] = []
@@ -11,7 +11,7 @@ final class Inbox<Item: Sendable>: @unchecked Sendable {
     private var sleeping = false
     private let limit: Int
 
-    init(limit: Int) {
+    package init(limit: Int) {
         self.limit = limit
         self.mutex = .allocate(capacity: 1)
         self.condition = .allocate(capacity: 1)
@@ -33,7 +33,7 @@ final class Inbox<Item: Sendable>: @unchecked Sendable {
     /// False when the queue is full or closed; the item was not taken. `always`: what a lower room must be able to
     /// report back (a finished write) passes the bound, since its number is bounded where it was asked for.
     @discardableResult
-    func post(_ item: Item, always: Bool = false) -> Bool {
+    package func post(_ item: Item, always: Bool = false) -> Bool {
         pthread_mutex_lock(self.mutex)
         guard !self.closed, always || self.items.count < self.limit else {
             pthread_mutex_unlock(self.mutex)
@@ -47,20 +47,8 @@ final class Inbox<Item: Sendable>: @unchecked Sendable {
         return true
     }
 
-    /// As `post`, for many at once; those that do not fit are returned.
-    func post(contentsOf new: [Item]) -> ArraySlice<Item> {
-        pthread_mutex_lock(self.mutex)
-        let room = self.closed ? 0 : max(0, min(new.count, self.limit - self.items.count))
-        self.items.append(contentsOf: new[..<room])
-        let wake = self.sleeping && room > 0
-        if wake { self.sleeping = false }
-        pthread_mutex_unlock(self.mutex)
-        if wake { pthread_cond_signal(self.condition) }
-        return new[room...]
-    }
-
     /// Everything that was posted, in order; empty when `timeout` passed first; nil once closed and drained.
-    func take(timeout: Nanoseconds) -> [Item]? {
+    package func take(timeout: Nanoseconds) -> [Item]? {
         pthread_mutex_lock(self.mutex)
         if self.items.isEmpty, !self.closed, timeout > .zero {
             var until = timespec()
@@ -81,13 +69,13 @@ final class Inbox<Item: Sendable>: @unchecked Sendable {
         return ended ? nil : taken
     }
 
-    var isClosed: Bool {
+    package var isClosed: Bool {
         pthread_mutex_lock(self.mutex)
         defer { pthread_mutex_unlock(self.mutex) }
         return self.closed
     }
 
-    func close() {
+    package func close() {
         pthread_mutex_lock(self.mutex)
         self.closed = true
         self.sleeping = false
@@ -97,12 +85,13 @@ final class Inbox<Item: Sendable>: @unchecked Sendable {
 }
 
 /// Starts a thread with a name that shows in `top -H`. Blocking work stays off Swift's cooperative pool.
-final class WorkerThread: Sendable {
+package final class WorkerThread: Sendable {
     private let finished = Inbox<Bool>(limit: 1)
 
-    init(name: String, _ body: @escaping @Sendable () -> Void) {
+    package init(name: String, _ body: @escaping @Sendable () -> Void) {
         let finished = self.finished
         let start = ThreadStart {
+            Self.setName(name)
             body()
             finished.close()
         }
@@ -119,11 +108,19 @@ final class WorkerThread: Sendable {
             }, Unmanaged.passRetained(start).toOpaque())
         pthread_attr_destroy(&attributes)
         invariant(result == 0, "pthread_create failed with \(result)")
-        pthread_setname_np(thread, name)
+    }
+
+    /// The calling thread's, up to 15 bytes; glibc's own call is hidden from Swift.
+    private static func setName(_ name: String) {
+        let file = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+        guard file >= 0 else { return }
+        let bytes = Array(name.utf8.prefix(15))
+        _ = bytes.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
+        close(file)
     }
 
     /// Waits for the thread's end.
-    func join(timeout: Nanoseconds) {
+    package func join(timeout: Nanoseconds) {
         let slices = max(1, timeout.rawValue / 10_000_000)
         for _ in 0..<slices where self.finished.take(timeout: .milliseconds(10)) == nil { return }
     }

@@ -4,10 +4,10 @@ import Synchronization
 
 /// Numbers this process's writes, so that the state machine applies each once however often it is retried. The client
 /// id lasts as long as the process.
-final class RequestTracker: Sendable {
-    struct Ticket: Sendable {
-        var client: UInt64
-        var sequence: UInt64
+package final class RequestTracker: Sendable {
+    package struct Ticket: Sendable {
+        package var client: UInt64
+        package var sequence: UInt64
     }
 
     private struct State {
@@ -19,9 +19,9 @@ final class RequestTracker: Sendable {
     private let client: UInt64
     private let state = Mutex(State())
 
-    init(client: UInt64) { self.client = client }
+    package init(client: UInt64) { self.client = client }
 
-    func begin() -> Ticket {
+    package func begin() -> Ticket {
         self.state.withLock { state in
             state.finished.append(false)
             return Ticket(client: self.client, sequence: state.first + UInt64(state.finished.count) - 1)
@@ -29,7 +29,7 @@ final class RequestTracker: Sendable {
     }
 
     /// The result has arrived, or nobody waits for it any more and it will not be asked for again.
-    func end(_ ticket: Ticket) {
+    package func end(_ ticket: Ticket) {
         self.state.withLock { state in
             state.finished[Int(ticket.sequence - state.first)] = true
             while state.finished.first == true {
@@ -40,7 +40,7 @@ final class RequestTracker: Sendable {
     }
 
     /// Stamps an envelope for one attempt.
-    func stamp(_ envelope: inout LogEnvelope, _ ticket: Ticket) {
+    package func stamp(_ envelope: inout LogEnvelope, _ ticket: Ticket) {
         envelope.client = ticket.client
         envelope.sequence = ticket.sequence
         envelope.lowestOutstanding = self.state.withLock { $0.first }

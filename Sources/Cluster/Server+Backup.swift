@@ -5,6 +5,7 @@ import Protocol
 import Raft
 import Registry
 import Storage
+import Synchronization
 import Units
 
 /// A backup on its way out: the bytes of a snapshot file, closed by a trailer that holds their SHA-256.

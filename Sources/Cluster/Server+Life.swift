@@ -1,6 +1,7 @@
 import Certificates
 import Logging
 import NIOCore
+import Protocol
 import Raft
 import Registry
 import Replica

@@ -1,8 +1,10 @@
+import Certificates
 import Logging
 import Protocol
 import Raft
 import Registry
 import Replica
+import Synchronization
 import Transport
 import Units
 
@@ -146,6 +148,17 @@ extension Server {
 extension Server {
     /// This server's own figures.
     public func localRaftStatus() async -> PeerRaftStatus { await self.statusHere() }
+
+    /// Time since a leader was heard of; zero on the leader.
+    public var lastLeaderContact: Nanoseconds {
+        let now = SystemClock.now()
+        return self.loop.published.withLock { $0.isLeader ? .zero : now.since($0.lastLeaderContact) }
+    }
+
+    /// Seconds until this node's certificate expires; negative once it has.
+    public var certificateExpiry: Int64 {
+        self.security.credentials.expiry.rawValue - UnixSeconds.now().rawValue
+    }
 
     /// The replicated state's hash at `appliedIndex`, in hexadecimal: equal on servers that have applied the same.
     public var stateHash: String {

@@ -4,6 +4,7 @@ import Protocol
 import Raft
 import Registry
 import Replica
+import Synchronization
 import Transport
 import Units
 
@@ -15,14 +16,64 @@ struct ServerDoor: PeerHandler {
     let server: Server
 
     func received(raft messages: [Message], from peer: NodeIdentity) {
-        // Before the log is started they would speak to nobody.
-        _ = self.server.loop.ask(.messages(messages))
+        if self.server.loop.isRunning {
+            _ = self.server.loop.ask(.messages(messages))
+        } else {
+            self.server.life.withLock { $0.founding }?.heardRaft()
+        }
     }
 
     func propose(
         _ envelope: LogEnvelope, from peer: NodeIdentity, reply: @escaping @Sendable (PeerResponse) -> Void
     ) -> Bool {
         self.server.propose(envelope, from: peer, reply: reply)
+    }
+
+    func handle(_ request: PeerRequest, from peer: NodeIdentity) async -> PeerResponse {
+        await self.server.handle(request, from: peer)
+    }
+
+    func sign(_ request: PeerSignCertificate) async -> PeerResponse { self.server.sign(request, for: nil) }
+
+    func peerUp(_ peer: RemotePeer) { self.server.introduce(peer) }
+}
+
+extension Server {
+    func introduce(_ peer: RemotePeer) {
+        guard peer.identity.role == .server, !peer.rpcAddress.isEmpty else { return }
+        self.addresses.withLock { $0[peer.identity.nodeID] = peer.rpcAddress }
+    }
+
+    /// A forwarded write; runs on an event loop. False: it takes longer, and comes again to `handle`.
+    func propose(
+        _ envelope: LogEnvelope, from peer: NodeIdentity, reply: @escaping @Sendable (PeerResponse) -> Void
+    ) -> Bool {
+        if peer.role == .agent {
+            // A server that leads answers at once; another has to forward.
+            guard self.isLeader else { return false }
+            guard Self.concernsOwnNode(envelope.command, of: peer.name) else {
+                reply(Self.onlyOwnNode)
+                return true
+            }
+        }
+        let deadline = SystemClock.now() + .seconds(30)
+        let taken = self.loop.ask(.propose(envelope, deadline: deadline) { reply(RefusalWire.response(to: $0)) })
+        if !taken { reply(RefusalWire.response(to: self.notTaken, mayApply: false)) }
+        return true
+    }
+
+    private static var onlyOwnNode: PeerResponse {
+        .failure(403, "an agent may write only its own node's registrations", notProposed: true)
+    }
+
+    static func concernsOwnNode(_ command: LogCommand, of name: String) -> Bool {
+        switch command.kind {
+        case .register(let register):
+            register.node.name == name && register.checks.allSatisfy { $0.node.isEmpty || $0.node == name }
+        case .deregister(let deregister): deregister.node == name
+        case .batch(let batch): batch.commands.allSatisfy { Self.concernsOwnNode($0, of: name) }
+        default: false
+        }
     }
 
     func handle(_ request: PeerRequest, from peer: NodeIdentity) async -> PeerResponse {
@@ -149,7 +200,9 @@ struct ServerDoor: PeerHandler {
     private func keepLease(_ keep: PeerLeaseKeep, from peer: NodeIdentity) -> PeerResponse {
         guard keep.node == peer.name else { return .failure(403, "a node keeps its own lease only") }
         let now = SystemClock.now()
-        self.agents.withLock { $0.lastSeen[keep.node] = now }
+        // While the name still belongs to an earlier incarnation of the node, its lease runs out.
+        let owner = self.loop.published.withLock { $0.registry.node(named: keep.node).value?.id } ?? ""
+        if owner.isEmpty || owner == peer.nodeID.uuid { self.agents.withLock { $0.lastSeen[keep.node] = now } }
         return self.loop.published.withLock { published in
             // An agent leaves a server that has had no leader for 3 s.
             let isRunning = self.loop.isRunning && published.halted == nil

@@ -87,24 +87,14 @@ struct ServerFiles: Sendable {
     /// cluster, a fresh one.
     private static func secret(_ settings: ServerSettings, isFirstStart: Bool) throws(StartError) -> ClusterSecret {
         let path = "\(settings.dataDirectory)/\(ClusterSecret.fileName)"
-        do throws(CertificatesError) {
-            let secret = try ClusterSecret.load(from: path)
+        if let secret = try Self.keptSecret(path) {
             // A token that is no longer needed may have expired; one of another cluster is a mistake to be told.
-            if let text = settings.joinToken {
-                do throws(CertificatesError) {
-                    let token = try JoinToken.parse(text, expecting: .server)
-                    if token.clusterID != secret.clusterID {
-                        throw StartError.otherCluster(directory: secret.clusterID, key: token.clusterID)
-                    }
-                } catch .tokenExpired {
-                }
+            if let text = settings.joinToken, let token = try? JoinToken.parse(text, expecting: .server),
+                token.clusterID != secret.clusterID
+            {
+                throw .otherCluster(directory: secret.clusterID, key: token.clusterID)
             }
             return secret
-        } catch CertificatesError.fileMissing {
-        } catch let error as StartError {
-            throw error
-        } catch {
-            throw .key("\(error)")
         }
         do throws(CertificatesError) {
             if let text = settings.joinToken {
@@ -126,10 +116,19 @@ struct ServerFiles: Sendable {
                 + "one). A single server with bootstrap_expect 1 and no retry_join makes its own.")
     }
 
+    private static func keptSecret(_ path: String) throws(StartError) -> ClusterSecret? {
+        do throws(CertificatesError) {
+            return try ClusterSecret.load(from: path)
+        } catch {
+            if case .fileMissing = error { return nil }
+            throw .key("\(error)")
+        }
+    }
+
     private static func identity(
         _ log: OpenedLog, _ secret: ClusterSecret, _ settings: ServerSettings
     ) throws(StartError) -> NodeID {
-        do throws(StorageError) {
+        do {
             let known = try log.use { storage throws(StorageError) in storage.identity }
             if let known {
                 guard known.cluster == secret.clusterID else {

@@ -7,19 +7,19 @@ import Units
 ///
 /// A query that read the state at index A and registers later must not miss a change in between: the hub remembers
 /// the last touches, and a watch that asks about a time before those wakes at once, which costs one more look.
-final class WatchHub: Sendable {
-    private struct Watcher {
+package final class WatchHub: Sendable {
+    fileprivate struct Watcher {
         var watches: [WatchKey]
         var continuation: CheckedContinuation<Void, Never>
         var timer: Scheduled<Void>?
     }
 
-    private struct Target: Hashable {
+    fileprivate struct Target: Hashable {
         var table: Table
         var key: ByteKey
     }
 
-    private struct State {
+    fileprivate struct State {
         var watchers: [UInt64: Watcher] = [:]
         var exact: [Target: Set<UInt64>] = [:]
         var prefixes: [Target: Set<UInt64>] = [:]
@@ -38,16 +38,16 @@ final class WatchHub: Sendable {
     private let eventLoop: any EventLoop
     private let watchersMax: Int
 
-    init(eventLoop: any EventLoop, watchersMax: Int = 100_000) {
+    package init(eventLoop: any EventLoop, watchersMax: Int = 100_000) {
         self.eventLoop = eventLoop
         self.watchersMax = watchersMax
     }
 
-    var count: Int { self.state.withLock { $0.watchers.count } }
+    package var count: Int { self.state.withLock { $0.watchers.count } }
 
     /// Returns when something in `watches` was touched after `index`, when everything was replaced, when the time is
     /// over or when the task is cancelled; the watch is gone then. False: too many watches.
-    func wait(for watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds) async -> Bool {
+    package func wait(for watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds) async -> Bool {
         let id: UInt64? = self.state.withLock { state in
             guard state.watchers.count < self.watchersMax else { return nil }
             state.nextID += 1
@@ -107,7 +107,7 @@ final class WatchHub: Sendable {
     }
 
     /// Called by the replica's thread, in log order.
-    func publish(_ touched: [Touch], at index: LogIndex, everything: Bool) {
+    package func publish(_ touched: [Touch], at index: LogIndex, everything: Bool) {
         let woken = self.state.withLock { state -> [Watcher] in
             if everything {
                 state.recent.removeAll()

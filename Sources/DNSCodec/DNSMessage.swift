@@ -78,7 +78,8 @@ public struct DNSStartOfAuthority: Hashable, Sendable {
     public var minimum: UInt32
 
     public init(
-        primary: DNSName, mailbox: DNSName, serial: UInt32, refresh: UInt32, retry: UInt32, expire: UInt32, minimum: UInt32
+        primary: DNSName, mailbox: DNSName, serial: UInt32, refresh: UInt32, retry: UInt32, expire: UInt32,
+        minimum: UInt32
     ) {
         self.primary = primary
         self.mailbox = mailbox
@@ -199,7 +200,8 @@ public struct DNSMessage: Hashable, Sendable {
     public var `extension`: DNSExtension?
 
     public init(
-        id: UInt16 = 0, isResponse: Bool = false, opcode: UInt8 = 0, authoritative: Bool = false, truncated: Bool = false,
+        id: UInt16 = 0, isResponse: Bool = false, opcode: UInt8 = 0, authoritative: Bool = false,
+        truncated: Bool = false,
         recursionDesired: Bool = false, recursionAvailable: Bool = false, authenticData: Bool = false,
         checkingDisabled: Bool = false, responseCode: DNSResponseCode = .noError, questions: [DNSQuestion] = [],
         answers: [DNSRecord] = [], authority: [DNSRecord] = [], additional: [DNSRecord] = [],

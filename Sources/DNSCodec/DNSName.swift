@@ -57,7 +57,8 @@ public struct DNSName: Hashable, Sendable, CustomStringConvertible {
     private static func unescape(_ bytes: inout ArraySlice<UInt8>) throws(DNSCodecError) -> UInt8 {
         guard let first = bytes.popFirst() else { throw .badEscape }
         guard let hundreds = DNSName.digit(first) else { return first }
-        guard let tens = bytes.popFirst().flatMap(DNSName.digit), let ones = bytes.popFirst().flatMap(DNSName.digit) else {
+        guard let tens = bytes.popFirst().flatMap(DNSName.digit), let ones = bytes.popFirst().flatMap(DNSName.digit)
+        else {
             throw .badEscape
         }
         let value = hundreds * 100 + tens * 10 + ones
@@ -96,7 +97,8 @@ public struct DNSName: Hashable, Sendable, CustomStringConvertible {
             position += 1 + Int(self.wire[position])
         }
         let suffix = self.wire[position...]
-        return suffix.count == other.wire.count && zip(suffix, other.wire).allSatisfy { DNSName.fold($0) == DNSName.fold($1) }
+        return suffix.count == other.wire.count
+            && zip(suffix, other.wire).allSatisfy { DNSName.fold($0) == DNSName.fold($1) }
     }
 
     /// This name followed by the labels of `other`.

@@ -81,8 +81,10 @@ struct DNSReader {
         let id = try self.uint16()
         let flags = try self.uint16()
         let message = DNSMessage(
-            id: id, isResponse: flags & 0x8000 != 0, opcode: UInt8(flags >> 11 & 0xF), authoritative: flags & 0x0400 != 0,
-            truncated: flags & 0x0200 != 0, recursionDesired: flags & 0x0100 != 0, recursionAvailable: flags & 0x0080 != 0,
+            id: id, isResponse: flags & 0x8000 != 0, opcode: UInt8(flags >> 11 & 0xF),
+            authoritative: flags & 0x0400 != 0,
+            truncated: flags & 0x0200 != 0, recursionDesired: flags & 0x0100 != 0,
+            recursionAvailable: flags & 0x0080 != 0,
             authenticData: flags & 0x0020 != 0, checkingDisabled: flags & 0x0010 != 0,
             responseCode: DNSResponseCode(rawValue: flags & 0xF))
         let questions = Int(try self.uint16())

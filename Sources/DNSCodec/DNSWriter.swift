@@ -14,10 +14,12 @@ struct DNSWriter {
         writer.bytes = Array(repeating: 0, count: 12)
         var cut = false
         var counts: [Int] = []
-        counts.append(try writer.section(message.questions, room: room, cut: &cut) { (writer, question) throws(DNSCodecError) in
-            writer.question(question)
-        })
-        let records = { (writer: inout DNSWriter, record: DNSRecord) throws(DNSCodecError) in try writer.record(record) }
+        counts.append(
+            try writer.section(message.questions, room: room, cut: &cut) { (writer, question) throws(DNSCodecError) in
+                writer.question(question)
+            })
+        let records = { (writer: inout DNSWriter, record: DNSRecord) throws(DNSCodecError) in try writer.record(record)
+        }
         counts.append(try writer.section(message.answers, room: room, cut: &cut, write: records))
         counts.append(try writer.section(message.authority, room: room, cut: &cut, write: records))
         let truncated = message.truncated || cut
@@ -107,7 +109,9 @@ struct DNSWriter {
         case .soa(let value):
             self.name(value.primary, compressed: true)
             self.name(value.mailbox, compressed: true)
-            for number in [value.serial, value.refresh, value.retry, value.expire, value.minimum] { self.uint32(number) }
+            for number in [value.serial, value.refresh, value.retry, value.expire, value.minimum] {
+                self.uint32(number)
+            }
         case .txt(let strings):
             guard !strings.isEmpty else { throw .valueTooLarge(field: "TXT without a string") }
             for string in strings {

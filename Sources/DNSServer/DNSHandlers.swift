@@ -37,8 +37,8 @@ final class DatagramAnswerer: ChannelInboundHandler {
 }
 
 /// Answers length-framed messages (RFC 1035 §4.2.2) one after another in the order in which they came; clients may send
-/// the next before the last is answered (RFC 7766 §6.2.1.1). While an answer is under way nothing more is read, so a
-/// connection holds one question and what a socket read brought with it.
+/// the next before the last is answered (RFC 7766 §6.2.1.1). While an answer is under way, or the client does not take
+/// its answers, nothing more is read: a connection holds what one socket read brought, and a few answers.
 final class StreamAnswerer: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -70,11 +70,16 @@ final class StreamAnswerer: ChannelDuplexHandler {
     }
 
     func read(context: ChannelHandlerContext) {
-        if self.isAnswering {
+        if self.isAnswering || !context.channel.isWritable {
             self.wantsRead = true
         } else {
             context.read()
         }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.goOn(context)
+        context.fireChannelWritabilityChanged()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -86,7 +91,8 @@ final class StreamAnswerer: ChannelDuplexHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case .inputClosed? = event as? ChannelEvent {
             self.inputClosed = true
-            if !self.isAnswering { context.close(promise: nil) }
+            // What it sent before is answered first.
+            self.takeQuestion(context)
         }
         context.fireUserInboundEventTriggered(event)
     }
@@ -96,7 +102,7 @@ final class StreamAnswerer: ChannelDuplexHandler {
     }
 
     private func takeQuestion(_ context: ChannelHandlerContext) {
-        if self.isAnswering { return }
+        if self.isAnswering || !context.channel.isWritable { return }
         guard let length = self.received.getInteger(at: self.received.readerIndex, as: UInt16.self).map(Int.init) else {
             self.closeIfDone(context)
             return
@@ -132,8 +138,13 @@ final class StreamAnswerer: ChannelDuplexHandler {
             context.writeAndFlush(self.wrapOutboundOut(frame), promise: nil)
         }
         self.startIdle(context)
+        self.goOn(context)
+    }
+
+    /// The next question that is here already, or more from the socket.
+    private func goOn(_ context: ChannelHandlerContext) {
         self.takeQuestion(context)
-        if !self.isAnswering, self.wantsRead {
+        if !self.isAnswering, self.wantsRead, context.channel.isWritable {
             self.wantsRead = false
             context.read()
         }

@@ -24,14 +24,18 @@ enum DNSTarget: Equatable {
             self = .apex(isNameServer: false)
         } else if lowered == ["ns"] {
             self = .apex(isNameServer: true)
-        } else if let position = lowered.lastIndex(where: { Keyword(rawValue: $0) != nil || Self.laterKeywords.contains($0) }) {
+        } else if let position = lowered.lastIndex(where: {
+            Keyword(rawValue: $0) != nil || Self.laterKeywords.contains($0)
+        }) {
             let isHere = Self.isHere(lowered[(position + 1)...], here)
             if isHere, let keyword = Keyword(rawValue: lowered[position]) {
                 self = Self.target(keyword, Array(labels[..<position]))
             } else {
                 self = .unknown
             }
-        } else if lowered.count >= 2, lowered[0].hasPrefix("_"), lowered[1].hasPrefix("_"), Self.isHere(lowered[2...], here) {
+        } else if lowered.count >= 2, lowered[0].hasPrefix("_"), lowered[1].hasPrefix("_"),
+            Self.isHere(lowered[2...], here)
+        {
             // RFC 2782 names may leave `.service` out.
             self = Self.target(.service, Array(labels[..<2]))
         } else if Self.isHere(lowered[...], here) {

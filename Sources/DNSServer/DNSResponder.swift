@@ -63,7 +63,8 @@ public struct DNSResponder: Sendable {
         if question.class != .internet && question.class != .any { code = code ?? .refused }
         if question.type == .axfr { code = code ?? .refused }
         guard let code else { return .question(query) }
-        return .answer((try? self.frame(for: query, code: code).encoded(limit: 512)) ?? self.bare(header, .serverFailure))
+        return .answer(
+            (try? self.frame(for: query, code: code).encoded(limit: 512)) ?? self.bare(header, .serverFailure))
     }
 
     /// A header alone.
@@ -80,7 +81,9 @@ public struct DNSResponder: Sendable {
             questions: query.questions)
         response.extension = query.extension.map { asked in
             // A client's subnet comes back with a scope of 0: the answer does not depend on it (RFC 7871 §7.2.1).
-            let subnets = asked.options.filter { $0.code == DNSExtension.clientSubnet && (4...20).contains($0.data.count) }
+            let subnets = asked.options.filter {
+                $0.code == DNSExtension.clientSubnet && (4...20).contains($0.data.count)
+            }
             let echoed = subnets.prefix(1).map { option in
                 var option = option
                 option.data[3] = 0

@@ -17,6 +17,7 @@ public final class DNSServer: Sendable {
     private let logger: Logger
     private let seed: @Sendable () -> UInt64
     private let wallTime: @Sendable () -> UInt32
+    private let connections: Connections
     private let state = Mutex(State())
 
     private struct State {
@@ -40,6 +41,7 @@ public final class DNSServer: Sendable {
         self.logger = logger
         self.seed = seed
         self.wallTime = wallTime
+        self.connections = Connections(limit: listener.maximumConnections)
     }
 
     /// One packet's answer; empty when it gets none. What a server gives its agents' forwarded packets, too.
@@ -77,6 +79,7 @@ public final class DNSServer: Sendable {
         }
     }
 
+    /// Closes the sockets and every connection.
     public func stop() async {
         let channels = self.state.withLock { state in
             defer { (state.udp, state.tcp) = (nil, nil) }
@@ -84,6 +87,7 @@ public final class DNSServer: Sendable {
         }
         // A channel that is closed already is what we want.
         for channel in channels { try? await channel.close() }
+        self.connections.closeAll()
     }
 
     /// The port that was bound; nil before the start.
@@ -97,16 +101,17 @@ public final class DNSServer: Sendable {
             .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 4096))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(DatagramAnswerer(limit: limit) { [weak self] packet in
-                        await self?.answer(packet: packet, overTCP: false) ?? []
-                    })
+                    try channel.pipeline.syncOperations.addHandler(
+                        DatagramAnswerer(limit: limit) { [weak self] packet in
+                            await self?.answer(packet: packet, overTCP: false) ?? []
+                        })
                 }
             }
             .bind(host: self.listener.host, port: self.listener.port).get()
     }
 
     private func bindTCP() async throws -> any Channel {
-        let connections = ConnectionCount(limit: self.listener.maximumConnections)
+        let connections = self.connections
         let listener = self.listener
         return try await ServerBootstrap(group: self.group)
             .serverChannelOption(.backlog, value: 256)
@@ -115,12 +120,12 @@ public final class DNSServer: Sendable {
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { [weak self] channel in
-                guard connections.enter() else { return channel.close() }
-                channel.closeFuture.whenComplete { _ in connections.leave() }
+                guard connections.enter(channel) else { return channel.close() }
                 return channel.eventLoop.makeCompletedFuture {
                     let idle = TimeAmount.nanoseconds(Int64(clamping: listener.idleTimeout.rawValue))
                     try channel.pipeline.syncOperations.addHandlers(
-                        StreamAnswerer(maximumQuerySize: listener.maximumQuerySize, idleTimeout: idle) { [weak self] packet in
+                        StreamAnswerer(maximumQuerySize: listener.maximumQuerySize, idleTimeout: idle) {
+                            [weak self] packet in
                             await self?.answer(packet: packet, overTCP: true) ?? []
                         })
                 }
@@ -129,20 +134,29 @@ public final class DNSServer: Sendable {
     }
 }
 
-/// Counts open connections against their bound.
-final class ConnectionCount: Sendable {
+/// The open connections, up to a bound.
+final class Connections: Sendable {
     private let limit: Int
-    private let open = Mutex(0)
+    private let open = Mutex<[ObjectIdentifier: any Channel]>([:])
 
     init(limit: Int) { self.limit = limit }
 
-    func enter() -> Bool {
-        self.open.withLock { open in
-            if open >= self.limit { return false }
-            open += 1
+    /// False when there are as many as there may be. A connection that is let in leaves by itself when it closes.
+    func enter(_ channel: any Channel) -> Bool {
+        let key = ObjectIdentifier(channel)
+        let entered = self.open.withLock { open in
+            if open.count >= self.limit { return false }
+            open[key] = channel
             return true
         }
+        if entered {
+            channel.closeFuture.whenComplete { [self] _ in _ = self.open.withLock { $0.removeValue(forKey: key) } }
+        }
+        return entered
     }
 
-    func leave() { self.open.withLock { $0 -= 1 } }
+    func closeAll() {
+        let channels = self.open.withLock { Array($0.values) }
+        for channel in channels { channel.close(promise: nil) }
+    }
 }

@@ -49,7 +49,9 @@ extension ResponderWork {
     mutating func answerAddress(_ address: IPAddress) {
         switch (address, self.question.type) {
         case (.v4(let bytes), .a), (.v4(let bytes), .any):
-            self.answers = [DNSRecord(name: self.question.name, timeToLive: self.settings.nodeTimeToLive, data: .a(bytes))]
+            self.answers = [
+                DNSRecord(name: self.question.name, timeToLive: self.settings.nodeTimeToLive, data: .a(bytes))
+            ]
         case (.v6(let bytes), .aaaa), (.v6(let bytes), .any):
             self.answers = [
                 DNSRecord(name: self.question.name, timeToLive: self.settings.nodeTimeToLive, data: .aaaa(bytes))

@@ -144,7 +144,9 @@ public final class FaultDisk: FileSystem, @unchecked Sendable {
     public func read(_ path: String, at offset: UInt64, count: Int) throws(StorageError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         var got = 0
-        let result = bytes.withUnsafeMutableBytes { fault_file_read(self.handle, path, offset, $0.baseAddress, count, &got) }
+        let result = bytes.withUnsafeMutableBytes {
+            fault_file_read(self.handle, path, offset, $0.baseAddress, count, &got)
+        }
         try Self.check(result, "read", path)
         if got < count { bytes.removeLast(count - got) }
         return bytes
@@ -155,7 +157,9 @@ public final class FaultDisk: FileSystem, @unchecked Sendable {
         try Self.check(result, "write", path)
     }
 
-    public func sync(_ path: String) throws(StorageError) { try Self.check(fault_file_sync(self.handle, path), "fdatasync", path) }
+    public func sync(_ path: String) throws(StorageError) {
+        try Self.check(fault_file_sync(self.handle, path), "fdatasync", path)
+    }
     public func syncDirectory(_ path: String) throws(StorageError) {
         try Self.check(fault_dir_sync(self.handle, path), "fsync", path)
     }

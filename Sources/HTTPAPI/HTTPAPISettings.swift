@@ -14,8 +14,8 @@ public struct HTTPAPISettings: Sendable {
     public var txnMaximumOperations = 128
     /// Bytes of any other body but a snapshot's.
     public var maximumBody = ByteCount.mebibytes(2)
-    /// Bytes of a body or answer that an agent forwards.
-    public var maximumForwardedBody = ByteCount.mebibytes(16)
+    /// Bytes of a body or answer that an agent forwards; below the transport's frame of 16 MiB.
+    public var maximumForwardedBody = ByteCount.mebibytes(15)
     public var sessionTTLMinimum = Nanoseconds.seconds(10)
     public var sessionTTLMaximum = Nanoseconds.seconds(86_400)
     /// Until an unanswered write is reported as of unknown outcome; longer than the 7 s that a leader is waited for.

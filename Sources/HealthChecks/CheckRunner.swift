@@ -29,7 +29,8 @@ public final class CheckRunner: Sendable {
     ///   - firstDelay: before the first probe; owners draw it from 0 ..< interval so that the checks of a starting
     ///     agent spread out.
     public init(
-        plan: CheckPlan, run: UInt64, firstDelay: Nanoseconds, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        plan: CheckPlan, run: UInt64, firstDelay: Nanoseconds,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger, sink: @escaping @Sendable (CheckReport) async -> Void
     ) {
         self.plan = plan
@@ -54,19 +55,23 @@ public final class CheckRunner: Sendable {
             let group = self.group
             let logger = self.logger
             let sink = self.sink
-            state = .running(Task {
-                switch plan.kind {
-                case .ttl(let remaining, let lastOutput):
-                    await CheckRunner.expire(plan: plan, run: run, remaining: remaining, lastOutput: lastOutput, sink: sink)
-                case .http(let probe):
-                    let prober = HTTPProber(probe: probe, plan: plan, group: group)
-                    await CheckRunner.poll(plan: plan, run: run, delay: delay, logger: logger, sink: sink, prober.probe)
-                    await prober.close()
-                case .tcp(let probe):
-                    let prober = TCPProber(probe: probe, plan: plan, group: group)
-                    await CheckRunner.poll(plan: plan, run: run, delay: delay, logger: logger, sink: sink, prober.probe)
-                }
-            })
+            state = .running(
+                Task {
+                    switch plan.kind {
+                    case .ttl(let remaining, let lastOutput):
+                        await CheckRunner.expire(
+                            plan: plan, run: run, remaining: remaining, lastOutput: lastOutput, sink: sink)
+                    case .http(let probe):
+                        let prober = HTTPProber(probe: probe, plan: plan, group: group)
+                        await CheckRunner.poll(
+                            plan: plan, run: run, delay: delay, logger: logger, sink: sink, prober.probe)
+                        await prober.close()
+                    case .tcp(let probe):
+                        let prober = TCPProber(probe: probe, plan: plan, group: group)
+                        await CheckRunner.poll(
+                            plan: plan, run: run, delay: delay, logger: logger, sink: sink, prober.probe)
+                    }
+                })
         }
     }
 
@@ -85,7 +90,8 @@ public final class CheckRunner: Sendable {
         sink: @Sendable (CheckReport) async -> Void
     ) async {
         guard await CheckRunner.sleep(remaining) else { return }
-        let output = lastOutput.isEmpty
+        let output =
+            lastOutput.isEmpty
             ? "TTL expired" : "TTL expired (last output before timeout follows): \(lastOutput)"
         await sink(CheckReport(id: plan.id, run: run, status: .critical, output: output))
     }

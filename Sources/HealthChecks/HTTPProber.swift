@@ -21,7 +21,8 @@ struct HTTPProber: Sendable {
         self.plan = plan
         var configuration = HTTPClient.Configuration()
         configuration.redirectConfiguration = probe.followsRedirects ? .follow(max: 10, allowCycles: false) : .disallow
-        configuration.timeout = HTTPClient.Configuration.Timeout(connect: plan.timeout.timeAmount, read: plan.timeout.timeAmount)
+        configuration.timeout = HTTPClient.Configuration.Timeout(
+            connect: plan.timeout.timeAmount, read: plan.timeout.timeAmount)
         configuration.httpVersion = .http1Only
         configuration.maximumUsesPerConnection = 1
         configuration.connectionPool.retryConnectionEstablishment = false
@@ -87,7 +88,8 @@ struct HTTPProber: Sendable {
     static func reason(_ error: any Error) -> String {
         switch error {
         case is ProbeTimedOut: "context deadline exceeded"
-        case let error as HTTPClientError where error == .deadlineExceeded || error == .connectTimeout || error == .readTimeout:
+        case let error as HTTPClientError
+        where error == .deadlineExceeded || error == .connectTimeout || error == .readTimeout:
             "context deadline exceeded"
         case let error as HTTPClientError where error == .remoteConnectionClosed: "EOF"
         case let error as HTTPClientError: error.description

@@ -67,7 +67,9 @@ struct TCPProber: Sendable {
         }
     }
 
-    private static func secure(_ channel: any Channel, tls: ProbeTLS, name: String, promise: EventLoopPromise<Void>) throws {
+    private static func secure(_ channel: any Channel, tls: ProbeTLS, name: String, promise: EventLoopPromise<Void>)
+        throws
+    {
         var configuration = TLSConfiguration.makeClientConfiguration()
         if tls.skipVerify { configuration.certificateVerification = .none }
         let context = try NIOSSLContext(configuration: configuration)

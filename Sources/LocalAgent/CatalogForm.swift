@@ -86,11 +86,14 @@ extension CheckDefinition {
     /// - Throws: `invalid` with the text of a refusal: the type is not run by this version, or its target is malformed.
     func polledPlan(_ settings: LocalAgentSettings) throws(LocalAgentError) -> CheckPlan? {
         let type = self.type
-        if let unsupported = UnsupportedCheckType(rawValue: type) { throw .invalid("Invalid check: \(unsupported.refusal)") }
+        if let unsupported = UnsupportedCheckType(rawValue: type) {
+            throw .invalid("Invalid check: \(unsupported.refusal)")
+        }
         if [self.http.isEmpty, self.tcp.isEmpty, self.ttl == .zero].filter({ !$0 }).count > 1 {
             throw .invalid("Invalid check: only one of HTTP, TCP and TTL may be given")
         }
-        let tls = ProbeTLS(serverName: self.tlsServerName.isEmpty ? nil : self.tlsServerName, skipVerify: self.tlsSkipVerify)
+        let tls = ProbeTLS(
+            serverName: self.tlsServerName.isEmpty ? nil : self.tlsServerName, skipVerify: self.tlsSkipVerify)
         let kind: CheckPlan.Kind
         switch type {
         case "http": kind = .http(try self.httpProbe(tls))
@@ -140,9 +143,10 @@ enum AddressFamily: String {
 
     private static func isIPv4(_ text: String) -> Bool {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4 && parts.allSatisfy { part in
-            part.utf8.allSatisfy { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") } && UInt8(part) != nil
-        }
+        return parts.count == 4
+            && parts.allSatisfy { part in
+                part.utf8.allSatisfy { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") } && UInt8(part) != nil
+            }
     }
 
     private static func isIPv6Byte(_ byte: UInt8) -> Bool {

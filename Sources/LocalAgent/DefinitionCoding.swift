@@ -113,7 +113,8 @@ extension ServiceDefinition.TaggedAddress: Codable {
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         self.init(
-            address: try container.decode(String.self, forKey: .address), port: try container.decode(UInt32.self, forKey: .port))
+            address: try container.decode(String.self, forKey: .address),
+            port: try container.decode(UInt32.self, forKey: .port))
     }
 
     public func encode(to encoder: any Encoder) throws {

@@ -182,7 +182,7 @@ extension ServiceDefinition {
 
     private var invalidWeights: String {
         if self.weightPassing < 1 { return "Invalid Weights: Passing must be greater than 0" }
-        return "Invalid Weights: Passing and Warning must be at most 65535"
+        return "Invalid Weights: DNS Weight must be between 0 and 65535"
     }
 
     /// Limits of Consul's metadata: 64 pairs, keys of 128 characters of `[A-Za-z0-9_-]`, values of 512 bytes.

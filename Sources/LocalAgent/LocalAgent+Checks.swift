@@ -21,11 +21,13 @@ extension LocalAgent {
         guard var entry = self.registrations.checks[key] else { throw .unknownCheck(id) }
         guard entry.isTTL else { throw .notTTL(id) }
         let output = OutputTail.shorten(output, limit: entry.definition.outputLimit(self.settings))
-        entry.lastReport = output
+        let end = self.settings.wallClock().addingReportingOverflow(entry.definition.ttl.rawValue)
+        entry.report = StoredCheckState(
+            status: status.rawValue, output: output, expiresAt: end.overflow ? .max : end.partialValue)
         self.run(&entry, remaining: entry.definition.ttl, spreadStart: false)
         self.registrations.checks[key] = entry
         self.record(status, output: output, for: key)
-        await self.keepReport(of: entry, status: status)
+        self.keepReport(of: key)
     }
 
     public func setServiceMaintenance(_ id: String, enabled: Bool, reason: String) async throws(LocalAgentError) {
@@ -57,7 +59,8 @@ extension LocalAgent {
     func putting(_ written: CheckDefinition, configured: Bool) throws(LocalAgentError) -> [LocalChange] {
         var definition = written.inRange(self.settings)
         definition.id = definition.effectiveID
-        let isReserved = definition.id == LocalAgent.reservedCheckID || Maintenance.isMaintenance(checkID: definition.id)
+        let isReserved =
+            definition.id == LocalAgent.reservedCheckID || Maintenance.isMaintenance(checkID: definition.id)
         if isReserved { throw .invalid("Invalid check: the check ID \"\(definition.id)\" is reserved") }
         _ = try definition.polledPlan(self.settings)
         let old = self.registrations.checks[ByteKey(definition.id)]
@@ -107,7 +110,7 @@ extension LocalAgent {
         let plan: CheckPlan
         if entry.isTTL {
             plan = CheckPlan(
-                id: entry.row.id, kind: .ttl(remaining: remaining, lastOutput: entry.lastReport))
+                id: entry.row.id, kind: .ttl(remaining: remaining, lastOutput: entry.report?.output ?? ""))
         } else if let polled = try? entry.definition.polledPlan(self.settings) {
             // What was stored by a version that ran more types than this one stays critical and is not run.
             plan = polled
@@ -115,7 +118,8 @@ extension LocalAgent {
             return
         }
         let delay = spreadStart ? self.spread.below(plan.interval) : .zero
-        let runner = CheckRunner(plan: plan, run: entry.run, firstDelay: delay, logger: self.logger) { [weak self] report in
+        let runner = CheckRunner(plan: plan, run: entry.run, firstDelay: delay, logger: self.logger) {
+            [weak self] report in
             await self?.receive(report)
         }
         entry.runner = runner
@@ -151,23 +155,36 @@ extension LocalAgent {
         }
         self.registrations.checks[key] = entry
         self.stateChanged()
-        self.wakeSync()
+        // Thousands of checks change their output every few seconds; the loop need not look each time.
+        let isSooner = entry.outputDueAt.map { $0 < self.sync.sleepsUntil } ?? false
+        if entry.mark.isDue || isSooner { self.wakeSync() }
     }
 
-    /// Keeps a TTL check's report over a restart. Best effort: the status stands in memory, and a restart without it
-    /// begins critical.
-    private func keepReport(of entry: CheckEntry, status: HealthStatus) async {
-        let end = self.settings.wallClock().addingReportingOverflow(entry.definition.ttl.rawValue)
-        let state = StoredCheckState(
-            status: status.rawValue, output: entry.lastReport, expiresAt: end.overflow ? .max : end.partialValue)
-        do {
-            let bytes = try StoredCoding.encode(state)
-            try await self.store.apply([.put(StoredRow(kind: .checkState, id: entry.row.id, bytes: bytes))])
-        } catch {
-            self.logger.warning(
-                "a TTL check's report was not kept on disk",
-                metadata: ["check": "\(entry.row.id)", "error": "\(error)"])
+    /// Has a TTL check's report written to disk soon, together with the others that come meanwhile. Nobody waits for
+    /// it: the status stands in memory, and a restart that misses it begins critical.
+    private func keepReport(of key: ByteKey) {
+        self.reportsToKeep.insert(key)
+        if self.reportKeeper == nil { self.reportKeeper = Task { await self.keepReports() } }
+    }
+
+    private func keepReports() async {
+        while !self.reportsToKeep.isEmpty {
+            await self.enterGate()
+            let keys = self.reportsToKeep.sorted()
+            self.reportsToKeep = []
+            do {
+                let changes = try keys.compactMap { key -> StoredChange? in
+                    guard let report = self.registrations.checks[key]?.report else { return nil }
+                    let bytes = try StoredCoding.encode(report)
+                    return .put(StoredRow(kind: .checkState, id: key.description, bytes: bytes))
+                }
+                if !changes.isEmpty { try await self.store.apply(changes) }
+            } catch {
+                self.logger.warning("reports of TTL checks were not kept on disk", metadata: ["error": "\(error)"])
+            }
+            self.leaveGate()
         }
+        self.reportKeeper = nil
     }
 
     // MARK: - services that stay critical

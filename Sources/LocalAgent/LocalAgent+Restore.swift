@@ -33,7 +33,8 @@ extension LocalAgent {
         for row in rows.filter({ $0.kind == .removal }) {
             guard let stored = self.read(StoredRemoval.self, row) else { continue }
             let key = RemovalKey(isService: stored.isService, id: ByteKey(stored.id))
-            let isBack = key.isService
+            let isBack =
+                key.isService
                 ? self.registrations.services[key.id] != nil : self.registrations.checks[key.id] != nil
             if isBack { orphans.append(.remove(kind: .removal, id: row.id)) } else { self.noteRemoval(key) }
         }
@@ -47,7 +48,7 @@ extension LocalAgent {
         if entry.isTTL, let report, report.expiresAt > now, let status = HealthStatus(rawValue: report.status) {
             entry.row.status = status.rawValue
             entry.row.output = report.output
-            entry.lastReport = report.output
+            entry.report = report
             entry.criticalSince = status == .critical ? .now : nil
             // A wall clock that was set back must not stretch the time beyond one TTL.
             let remaining = min(Nanoseconds(report.expiresAt - now), entry.definition.ttl)

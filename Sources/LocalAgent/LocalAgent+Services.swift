@@ -67,7 +67,9 @@ extension LocalAgent {
             ofOne: definition, parent: "", replaceExistingChecks: replaceExistingChecks, configured: configured)
         let sidecarID = id + SidecarDefaults.suffix
         for old in self.registrations.sidecars(of: id)
-        where definition.sidecar.isEmpty || (definition.sidecar[0].id.isEmpty ? sidecarID : definition.sidecar[0].id) != old.row.id {
+        where definition.sidecar.isEmpty
+            || (definition.sidecar[0].id.isEmpty ? sidecarID : definition.sidecar[0].id) != old.row.id
+        {
             changes += self.removal(ofService: old.row.id)
         }
         if let written = definition.sidecar.first {
@@ -85,7 +87,9 @@ extension LocalAgent {
         ofOne definition: ServiceDefinition, parent: String, replaceExistingChecks: Bool, configured: Bool
     ) throws(LocalAgentError) -> [LocalChange] {
         let id = definition.effectiveID
-        if id == LocalAgent.reservedServiceID { throw .invalid("Validation failed: the service ID \"consul\" is reserved") }
+        if id == LocalAgent.reservedServiceID {
+            throw .invalid("Validation failed: the service ID \"consul\" is reserved")
+        }
         var plain = definition
         plain.id = id
         plain.checks = []
@@ -126,7 +130,9 @@ extension LocalAgent {
         guard let free = range.first(where: { !used.contains($0) }) else {
             let bounds = "[\(range.lowerBound), \(range.upperBound)]"
             throw .invalid(
-                "Invalid SidecarService: no port provided for sidecar_service and none left in the configured range \(bounds)")
+                "Invalid SidecarService: no port provided for sidecar_service and none left in the configured range "
+                    + bounds
+            )
         }
         return free
     }

@@ -9,6 +9,8 @@ struct SyncState {
     var timer: Task<Void, Never>?
     /// Something happened while nobody slept.
     var woken = false
+    /// When the loop looks again if nobody wakes it.
+    var sleepsUntil = ContinuousClock.now
     var retryDelay = Nanoseconds.zero
     var retryAt: ContinuousClock.Instant?
     var fullSyncs: UInt64 = 0
@@ -28,7 +30,7 @@ extension LocalAgent {
                 continue
             }
             self.settleOutputs(now)
-            let isDue = self.sync.fullSyncs > 0 && !self.dueCommands().isEmpty
+            let isDue = self.sync.fullSyncs > 0 && (self.registrations.hasDue || !self.nodeSynced)
             if isDue, self.sync.retryAt.map({ now >= $0 }) ?? true {
                 await self.pushChanges()
                 continue
@@ -102,7 +104,9 @@ extension LocalAgent {
     private func take(_ difference: SyncDifference, seen: Registrations) async {
         self.nodeSynced = difference.nodeIsSynced
         for (key, isSame) in difference.services {
-            guard let version = seen.services[key]?.mark.version, var entry = self.registrations.services[key] else { continue }
+            guard let version = seen.services[key]?.mark.version, var entry = self.registrations.services[key] else {
+                continue
+            }
             if isSame { entry.mark.confirm(version) } else { entry.mark.invalidate() }
             self.registrations.services[key] = entry
         }
@@ -115,7 +119,8 @@ extension LocalAgent {
             }
         }
         var tagsChanged = false
-        for (key, tags) in difference.tags where self.registrations.services[key]?.definition.enableTagOverride == true {
+        for (key, tags) in difference.tags where self.registrations.services[key]?.definition.enableTagOverride == true
+        {
             self.registrations.services[key]?.row.tags = tags
             tagsChanged = true
         }
@@ -189,7 +194,9 @@ extension LocalAgent {
             case .service(let key, let version): self.registrations.services[key]?.mark.confirm(version)
             case .check(let key, let version, let output):
                 self.registrations.checks[key]?.mark.confirm(version)
-                if self.registrations.checks[key]?.row.output == output { self.registrations.checks[key]?.outputDueAt = nil }
+                if self.registrations.checks[key]?.row.output == output {
+                    self.registrations.checks[key]?.outputDueAt = nil
+                }
             case .removal(let key, let number): removals.append((key, number))
             }
         }
@@ -216,15 +223,18 @@ extension LocalAgent {
 
     /// Drops removals that are done, unless the id was registered or removed again meanwhile.
     private func forget(removals: [(RemovalKey, UInt64)]) async {
+        if removals.isEmpty { return }
+        await self.enterGate()
+        defer { self.leaveGate() }
         let done = removals.filter { self.registrations.removals[$0.0] == $0.1 }.map(\.0)
         if done.isEmpty { return }
-        for key in done { self.registrations.removals[key] = nil }
         do {
             try await self.store.apply(done.map { .remove(kind: .removal, id: $0.rowID) })
         } catch {
             // The row is read at the next start, and the catalog told once more.
             self.logger.warning("a finished removal stays in the local state", metadata: ["error": "\(error)"])
         }
+        for key in done { self.registrations.removals[key] = nil }
     }
 
     // MARK: - sleeping
@@ -234,6 +244,7 @@ extension LocalAgent {
             self.sync.woken = false
             return
         }
+        self.sync.sleepsUntil = deadline
         await withCheckedContinuation { continuation in
             self.sync.sleeper = continuation
             self.sync.timer = Task { [weak self] in

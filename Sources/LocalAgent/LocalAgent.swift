@@ -29,6 +29,9 @@ public actor LocalAgent: LocalAgentAccess {
     var sync = SyncState()
     private var cachedState: LocalState?
 
+    /// TTL checks whose last report is not on disk yet.
+    var reportsToKeep: Set<ByteKey> = []
+    var reportKeeper: Task<Void, Never>?
     private var isRunning = false
     private var loops: [Task<Void, Never>] = []
     private var gateTaken = false
@@ -37,7 +40,8 @@ public actor LocalAgent: LocalAgentAccess {
     private var lastWaiter: UInt64 = 0
 
     public init(
-        settings: LocalAgentSettings, cluster: any ClusterAccess, catalog: any CatalogReader, store: any LocalStateStore,
+        settings: LocalAgentSettings, cluster: any ClusterAccess, catalog: any CatalogReader,
+        store: any LocalStateStore,
         facilities: any AgentFacilities, logger: Logger
     ) {
         self.settings = settings.inRange()
@@ -81,6 +85,7 @@ public actor LocalAgent: LocalAgentAccess {
         for waiter in self.waiters.values { waiter.resume() }
         self.waiters = [:]
         for loop in loops { await loop.value }
+        await self.reportKeeper?.value
     }
 
     var running: Bool { self.isRunning }
@@ -143,7 +148,10 @@ public actor LocalAgent: LocalAgentAccess {
 
     /// Decides, writes to disk and applies, one caller at a time: what was decided is still right when it is applied.
     func write(_ decide: () throws(LocalAgentError) -> [LocalChange]) async throws(LocalAgentError) {
-        try await self.enterGate()
+        if self.gateQueue.count >= self.settings.maximumPendingWrites {
+            throw .overloaded("too many registrations wait for the agent's local state")
+        }
+        await self.enterGate()
         defer { self.leaveGate() }
         let changes = try decide()
         if changes.isEmpty { return }
@@ -158,19 +166,18 @@ public actor LocalAgent: LocalAgentAccess {
         self.wakeSync()
     }
 
-    private func enterGate() async throws(LocalAgentError) {
+    /// One at a time past here, in the order of their coming. The sync loop and the keeper of reports come without a
+    /// look at the queue's bound: there is one of each.
+    func enterGate() async {
         if !self.gateTaken {
             self.gateTaken = true
             return
-        }
-        if self.gateQueue.count >= self.settings.maximumPendingWrites {
-            throw .overloaded("too many registrations wait for the agent's local state")
         }
         // Who leaves hands the gate over, so it stays taken.
         await withCheckedContinuation { self.gateQueue.append($0) }
     }
 
-    private func leaveGate() {
+    func leaveGate() {
         if self.gateQueue.isEmpty {
             self.gateTaken = false
         } else {

@@ -50,7 +50,8 @@ public struct LocalAgentSettings: Sendable {
     public var wallClock: @Sendable () -> UInt64
 
     public init(
-        nodeName: String, nodeUUID: String, datacenter: String, address: String, taggedAddresses: [String: String] = [:],
+        nodeName: String, nodeUUID: String, datacenter: String, address: String,
+        taggedAddresses: [String: String] = [:],
         nodeMeta: [String: String] = [:], seed: UInt64, wallClock: @escaping @Sendable () -> UInt64
     ) {
         self.nodeName = nodeName

@@ -1,4 +1,5 @@
 import Protocol
+import Registry
 import Units
 
 /// What the catalog holds of one node.
@@ -11,6 +12,16 @@ public struct CatalogNode: Sendable, Equatable {
         self.node = node
         self.services = services
         self.checks = checks
+    }
+}
+
+extension CatalogNode {
+    /// Nil when the registry has no such node.
+    public init?(_ name: String, in registry: Registry) {
+        guard let found = registry.nodeServices(name).value else { return nil }
+        self.init(
+            node: found.node.message, services: found.services.map(\.message),
+            checks: registry.checks(onNode: name).value.map(\.message))
     }
 }
 

@@ -44,8 +44,8 @@ struct CheckEntry: Sendable {
     var criticalSince: ContinuousClock.Instant?
     /// When an output that changed alone is to be synced.
     var outputDueAt: ContinuousClock.Instant?
-    /// The output of a TTL check's last report, without what an expiry adds to it.
-    var lastReport = ""
+    /// A TTL check's last report, and until when it holds.
+    var report: StoredCheckState?
 
     var isTTL: Bool { self.definition.isTTL }
 }
@@ -98,7 +98,8 @@ enum LocalChange: Sendable {
 
     private static func removal(isService: Bool, id: String) throws -> StoredChange {
         let bytes = try StoredCoding.encode(StoredRemoval(isService: isService, id: id))
-        return .put(StoredRow(kind: .removal, id: RemovalKey(isService: isService, id: ByteKey(id)).rowID, bytes: bytes))
+        return .put(
+            StoredRow(kind: .removal, id: RemovalKey(isService: isService, id: ByteKey(id)).rowID, bytes: bytes))
     }
 }
 
@@ -140,6 +141,12 @@ struct Registrations: Sendable {
         if !newChecks.isEmpty, self.checks.count + newChecks.count > settings.maximumChecks {
             throw .overloaded("this agent takes no more than \(settings.maximumChecks) checks")
         }
+    }
+
+    /// Whether `commands` would have something to say; cheaper to ask.
+    var hasDue: Bool {
+        !self.removals.isEmpty || self.services.values.contains { $0.mark.isDue }
+            || self.checks.values.contains { $0.mark.isDue }
     }
 
     var sortedServices: [ServiceEntry] { self.services.sorted { $0.key < $1.key }.map(\.value) }

@@ -61,7 +61,9 @@ enum SidecarDefaults {
 }
 
 enum TCPTarget {
-    static func text(host: String, port: UInt32) -> String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+    static func text(host: String, port: UInt32) -> String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
 }
 
 /// Any JSON value; whole numbers stay whole.

@@ -98,7 +98,8 @@ struct SyncDifference: Sendable, Equatable {
             self.services[key] = mine == row
         }
         for (key, entry) in local.checks {
-            self.checks[key] = checks[key].map { SyncDifference.isSame(entry.row, $0, comparesOutput: comparesOutput) } ?? false
+            self.checks[key] =
+                checks[key].map { SyncDifference.isSame(entry.row, $0, comparesOutput: comparesOutput) } ?? false
         }
         for key in local.removals.keys where (key.isService ? services[key.id] == nil : checks[key.id] == nil) {
             self.removed.append(key)

@@ -48,7 +48,7 @@ public struct MembershipChange: Sendable, Equatable {
     }
 }
 
-/// What the shell must do, in this order. See `Contract.md`.
+/// What the shell must do, in this order. See `docs/raft-contract.md`.
 public enum Directive: Sendable, Equatable {
     /// Make durable in one transaction, in batch order, then hand in `.persisted(batch)`; only then the node itself
     /// releases the messages that speak for it.

@@ -118,6 +118,18 @@ struct Log: Sendable {
         }
     }
 
+    /// Bytes of the commands above `index` and up to `last`, as far as they are cached; everything uncommitted is.
+    func commandBytes(above index: LogIndex, through last: LogIndex) -> Int {
+        let first = max(index.next, self.cacheFirst)
+        let end = min(last, self.lastIndex)
+        guard first <= end else { return 0 }
+        var bytes = 0
+        for position in first.distance(from: self.cacheFirst)...end.distance(from: self.cacheFirst) {
+            if case .command(let payload) = self.cache[position].payload { bytes += payload.count }
+        }
+        return bytes
+    }
+
     func isCached(_ index: LogIndex) -> Bool { index >= self.cacheFirst && index <= self.lastIndex }
 
     /// Cached entries from `index` on, at most `maxCount` of them and `maxBytes` in sum, but at least one.

@@ -39,6 +39,9 @@ public struct Progress: Sendable, Equatable {
     var sequence: UInt64 = 0
     /// Largest sequence among the accepting answers: an older refusal says nothing any more.
     var acceptedSequence: UInt64 = 0
+    /// Messages up to this sequence were sent before probing began: their refusals are old news. Without this, each
+    /// refusal of a window that arrived out of order would start another window.
+    var ignoredThrough: UInt64 = 0
     var readPosition: UInt64 = 0
     var commitSent = LogIndex.zero
     var readPositionSent: UInt64 = 0
@@ -54,8 +57,28 @@ public struct Progress: Sendable, Equatable {
         self.lastContact = now
     }
 
+    var isInSnapshot: Bool { if case .snapshot = self.state { true } else { false } }
+
+    func mayCarryEntries(_ settings: RaftSettings) -> Bool {
+        if self.isFetching { return false }
+        switch self.state {
+        case .probe: return !self.isPaused
+        case .replicate:
+            return self.inflight.count < settings.inflightMessagesMax
+                && self.inflightBytes < settings.inflightBytes.rawValue
+        case .snapshot: return false
+        }
+    }
+
+    /// Something to say without entries: the commit index moved, or reads want confirmation.
+    func hasNews(commit: LogIndex, readPosition: UInt64) -> Bool {
+        if readPosition > self.readPositionSent { return true }
+        return self.state == .replicate && commit > self.commitSent && self.commitSent < self.nextIndex.previous
+    }
+
     mutating func becomeProbe(nextIndex: LogIndex) {
         self.state = .probe
+        self.ignoredThrough = self.sequence
         self.nextIndex = max(nextIndex, self.matchIndex.next)
         self.isPaused = false
         self.inflight.removeAll()

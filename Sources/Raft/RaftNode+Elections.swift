@@ -51,7 +51,7 @@ extension RaftNode {
         for member in self.configuration.allMembers where member.id != self.id {
             leader.peers.append((member.id, Progress(nextIndex: first, now: now)))
         }
-        leader.uncommittedBytes = self.recountUncommitted()
+        leader.uncommittedBytes = self.log.commandBytes(above: self.commitIndex, through: self.log.lastIndex)
         self.state = .leader(leader)
         self.lastLeaderContact = now
         self.note(leader: self.id)
@@ -64,9 +64,10 @@ extension RaftNode {
     /// The election timeout passed: ask whether a campaign could be won before disturbing anybody (§9.6).
     mutating func campaign(at now: Instant) {
         self.electionDeadline = now + self.randomElectionTimeout()
-        guard self.mayCampaign(at: now) else { return }
+        // Who may not campaign, a learner say, has lost its leader all the same.
         self.note(leader: nil)
         self.refuseReads(.notLeader(nil))
+        guard self.mayCampaign(at: now) else { return }
         var candidate = CandidateState()
         candidate.votes = [(self.id, true)]
         self.state = .preCandidate(candidate)

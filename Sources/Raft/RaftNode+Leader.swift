@@ -8,7 +8,7 @@ extension RaftNode {
         var nextHeartbeat: Instant
         /// Every other member of the configuration, sorted by id.
         var peers: [(id: NodeID, progress: Progress)] = []
-        /// Payload bytes above the commit index.
+        /// Bytes of the commands above the commit index.
         var uncommittedBytes = 0
         var reads = LeaderReads()
         var change: PendingChange?
@@ -17,6 +17,18 @@ extension RaftNode {
         init(firstOwnIndex: LogIndex, nextHeartbeat: Instant) {
             self.firstOwnIndex = firstOwnIndex
             self.nextHeartbeat = nextHeartbeat
+        }
+
+        /// By index, so that no element is copied.
+        func position(of id: NodeID) -> Int? {
+            for position in self.peers.indices where self.peers[position].id == id { return position }
+            return nil
+        }
+
+        /// What counts towards a quorum: nothing from a server whose disk may have lost entries.
+        func countedMatch(of id: NodeID) -> LogIndex {
+            guard let position = self.position(of: id), !self.peers[position].progress.isQuarantined else { return .zero }
+            return self.peers[position].progress.matchIndex
         }
     }
 
@@ -42,21 +54,15 @@ extension RaftNode {
 
     mutating func withProgress(of peer: NodeID, _ body: (inout Progress) -> Void) {
         self.withLeader { leader in
-            guard let position = leader.peers.firstIndex(where: { $0.id == peer }) else { return }
+            guard let position = leader.position(of: peer) else { return }
             body(&leader.peers[position].progress)
         }
     }
 
-    func recountUncommitted() -> Int {
-        var bytes = 0
-        var index = self.commitIndex.next
-        while index <= self.log.lastIndex {
-            let entries = self.log.entries(from: index, through: self.log.lastIndex, maxCount: 1024, maxBytes: .max)
-            if entries.isEmpty { break }
-            for entry in entries { bytes += entry.payload.byteCount }
-            index = index.advanced(by: entries.count)
-        }
-        return bytes
+    /// The ids of the servers that a leader follows; for loops that send, which must not hold on to their progress.
+    var peerIDs: [NodeID] {
+        guard case .leader(let leader) = self.state else { return [] }
+        return leader.peers.indices.map { leader.peers[$0].id }
     }
 
     // MARK: - Time
@@ -69,8 +75,8 @@ extension RaftNode {
             self.becomeFollower(term: term, leader: nil, at: now)
             return
         }
-        if self.isStalled(at: now) {
-            self.handOver(because: "the disk does not answer", at: now)
+        if self.isStalled(at: now) || self.isDiskFull {
+            self.handOver(because: self.isDiskFull ? "disk full" : "the disk does not answer", at: now)
             return
         }
         if let transfer = leader.transfer, now >= transfer.deadline {
@@ -84,8 +90,8 @@ extension RaftNode {
     private func hasQuorumContact(_ leader: LeaderState, at now: Instant) -> Bool {
         let result = Quorum.result(in: self.configuration) { id in
             if id == self.id { return true }
-            guard let contact = leader.peers.first(where: { $0.id == id })?.progress.lastContact else { return false }
-            return now.since(contact) < self.settings.electionTimeoutMin
+            guard let position = leader.position(of: id) else { return false }
+            return now.since(leader.peers[position].progress.lastContact) < self.settings.electionTimeoutMin
         }
         return result == .won
     }
@@ -93,12 +99,14 @@ extension RaftNode {
     private mutating func heartbeat(at now: Instant) {
         let interval = self.settings.heartbeatInterval
         self.formReadBatch(force: true)
+        // The quorum that a batch waits for may have become smaller since.
+        self.confirmReads()
         self.withLeader { leader in
             leader.nextHeartbeat = now + interval
             for position in leader.peers.indices { leader.peers[position].progress.isPaused = false }
         }
-        for (id, progress) in self.progress {
-            if case .snapshot(let send) = progress.state { self.resendChunkIfLost(to: id, send, at: now) }
+        for id in self.peerIDs {
+            self.resendChunkIfLost(to: id, at: now)
             self.sendAppend(to: id, force: true, at: now)
         }
     }

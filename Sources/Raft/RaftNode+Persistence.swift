@@ -16,6 +16,8 @@ extension RaftNode {
         /// The log's end when the batch was made: durable once it is, if the entry there is still of this term.
         var lastIndex: LogIndex
         var lastTerm: Term
+        /// What it removes from the disk before it writes.
+        var truncateFrom: LogIndex?
         var hasHardState: Bool
         var sentAt: Instant
     }
@@ -30,11 +32,29 @@ extension RaftNode {
 
     mutating func send(_ body: Message.Body, to peer: NodeID, term: Term? = nil, after dependency: Dependency) {
         let message = Message(from: self.id, to: peer, term: term ?? self.term, body: body)
-        if let batch = self.batch(for: dependency) {
-            self.held.append(HeldMessage(batch: batch, message: message))
-        } else {
+        guard let batch = self.batch(for: dependency) else {
             self.out.append(.send(message))
+            return
         }
+        if !self.joinHeldAnswer(message, batch: batch) { self.held.append(HeldMessage(batch: batch, message: message)) }
+    }
+
+    /// Acceptances that wait for one batch become one message, so that a disk that stalls gathers no heap of them:
+    /// within a term the newest says all that the others said.
+    private mutating func joinHeldAnswer(_ message: Message, batch: UInt64) -> Bool {
+        guard case .appendResponse(var answer) = message.body, !answer.rejected else { return false }
+        for position in self.held.indices.reversed() where self.held[position].batch == batch {
+            let other = self.held[position].message
+            guard other.to == message.to, other.term == message.term, case .appendResponse(let earlier) = other.body,
+                !earlier.rejected
+            else { continue }
+            answer.matchIndex = max(answer.matchIndex, earlier.matchIndex)
+            answer.readPosition = max(answer.readPosition, earlier.readPosition)
+            answer.sequence = max(answer.sequence, earlier.sequence)
+            self.held[position].message.body = .appendResponse(answer)
+            return true
+        }
+        return false
     }
 
     /// The batch that must be durable first; nil when everything needed is durable already.
@@ -92,7 +112,7 @@ extension RaftNode {
         self.batches.append(
             BatchOnItsWay(
                 id: self.nextBatch, lastIndex: self.log.lastIndex, lastTerm: self.log.lastTerm,
-                hasHardState: self.pending.hasHardState, sentAt: now))
+                truncateFrom: self.pending.truncateFrom, hasHardState: self.pending.hasHardState, sentAt: now))
         self.nextBatch += 1
         self.pending = PendingBatch()
         self.out.append(.persist(batch))
@@ -114,7 +134,9 @@ extension RaftNode {
 
     /// Entries above this are rewritten by a batch that is not durable yet.
     private var undisturbedIndex: LogIndex {
-        self.pending.truncateFrom?.previous ?? self.log.lastIndex
+        var index = self.pending.truncateFrom?.previous ?? self.log.lastIndex
+        for batch in self.batches { index = min(index, batch.truncateFrom?.previous ?? index) }
+        return index
     }
 
     private mutating func release(through id: UInt64) {
@@ -134,7 +156,12 @@ extension RaftNode {
 
     mutating func diskFull(_ full: Bool, at now: Instant) {
         self.isDiskFull = full
-        if full, case .leader = self.state { self.handOver(because: "disk full", at: now) }
+        guard full else { return }
+        switch self.state {
+        case .leader: self.handOver(because: "disk full", at: now)
+        case .preCandidate, .candidate: self.becomeFollower(term: self.term, leader: nil, at: now)
+        case .follower: break
+        }
     }
 
     mutating func liftQuarantineIfHealed() {

@@ -32,7 +32,7 @@ extension RaftNode {
     mutating func readIndex(token: UInt64, at now: Instant) {
         switch self.state {
         case .leader(let leader):
-            guard leader.reads.tokens.count < self.settings.readsPendingMax else {
+            guard leader.reads.count < self.settings.readsPendingMax else {
                 self.out.append(.readRefused(tokens: [token], .overloaded))
                 return
             }
@@ -82,7 +82,7 @@ extension RaftNode {
         guard case .leader(let leader) = self.state, !leader.reads.batches.isEmpty else { return }
         let confirmed: UInt64? = Quorum.reached(in: self.configuration) { id in
             if id == self.id { return leader.reads.position }
-            return leader.peers.first { $0.id == id }?.progress.readPosition ?? 0
+            return leader.position(of: id).map { leader.peers[$0].progress.readPosition } ?? 0
         }
         guard let confirmed else { return }
         var ready: [LeaderReads.Batch] = []
@@ -124,12 +124,14 @@ extension RaftNode {
     // MARK: - Follower
 
     /// One question to the leader for everybody who waits.
-    private mutating func askReads(at now: Instant) {
+    private mutating func askReads(patience: Nanoseconds? = nil, at now: Instant) {
         guard case .follower(var follower) = self.state, let leader = self.leader, !follower.waitingReads.isEmpty else {
             return
         }
         self.nextContext += 1
-        follower.askedReads = AskedReads(context: self.nextContext, tokens: follower.waitingReads, sentAt: now)
+        follower.askedReads = AskedReads(
+            context: self.nextContext, tokens: follower.waitingReads, sentAt: now,
+            patience: patience ?? self.settings.heartbeatInterval + self.settings.heartbeatInterval)
         follower.waitingReads = []
         self.state = .follower(follower)
         self.send(.readIndexRequest(context: self.nextContext), to: leader, after: .hardState)
@@ -150,21 +152,22 @@ extension RaftNode {
     }
 
     /// A question without an answer is asked again under a new context: the old answer, should it come, confirms nothing.
+    /// Each time it is waited for twice as long, or an answer that takes longer than the first wait would never count.
     mutating func retryReads(at now: Instant) {
         guard case .follower(let follower) = self.state, let asked = follower.askedReads,
-            now.since(asked.sentAt) >= self.settings.heartbeatInterval + self.settings.heartbeatInterval
+            now.since(asked.sentAt) >= asked.patience
         else { return }
-        self.askReadsAnew(at: now)
+        self.askReadsAnew(patience: min(asked.patience + asked.patience, self.settings.electionTimeoutMax), at: now)
     }
 
-    mutating func askReadsAnew(at now: Instant) {
+    mutating func askReadsAnew(patience: Nanoseconds? = nil, at now: Instant) {
         guard case .follower(var follower) = self.state else { return }
         if let asked = follower.askedReads {
             follower.waitingReads = asked.tokens + follower.waitingReads
             follower.askedReads = nil
             self.state = .follower(follower)
         }
-        if self.leader != nil { self.askReads(at: now) } else { self.refuseReads(.notLeader(nil)) }
+        if self.leader != nil { self.askReads(patience: patience, at: now) } else { self.refuseReads(.notLeader(nil)) }
     }
 
     mutating func refuseReads(_ reason: RefusalReason) {

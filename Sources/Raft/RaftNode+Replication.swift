@@ -36,71 +36,58 @@ extension RaftNode {
     /// Once per flush: whatever each server lacks.
     mutating func replicate(at now: Instant) {
         self.formReadBatch(force: false)
-        for (id, _) in self.progress { self.sendAppend(to: id, force: false, at: now) }
+        for id in self.peerIDs { self.sendAppend(to: id, force: false, at: now) }
+    }
+
+    /// What sending goes by. Not the progress itself: a copy of it would make each change of its window a copy, too.
+    private struct Outlook {
+        var nextIndex: LogIndex
+        var isInSnapshot: Bool
+        var mayCarry: Bool
+        var hasNews: Bool
+    }
+
+    private func outlook(for peer: NodeID) -> Outlook? {
+        guard case .leader(let leader) = self.state, let position = leader.position(of: peer) else { return nil }
+        return Outlook(
+            nextIndex: leader.peers[position].progress.nextIndex,
+            isInSnapshot: leader.peers[position].progress.isInSnapshot,
+            mayCarry: leader.peers[position].progress.mayCarryEntries(self.settings),
+            hasNews: leader.peers[position].progress.hasNews(
+                commit: self.commitIndex, readPosition: leader.reads.position))
     }
 
     /// One or more appends to a server, as far as its window allows. `force`: at least one, as a heartbeat.
     mutating func sendAppend(to peer: NodeID, force: Bool, at now: Instant) {
         var isForced = force
-        while let progress = self.progress(of: peer) {
-            switch progress.state {
-            case .snapshot:
+        while let outlook = self.outlook(for: peer) {
+            let previous = outlook.nextIndex.previous
+            guard !outlook.isInSnapshot, let previousTerm = self.log.term(at: previous) else {
+                if !outlook.isInSnapshot { self.startSnapshot(to: peer, at: now) }
                 // Entries wait for the snapshot; the server only needs to know that there is a leader.
-                if isForced { self.sendHeartbeat(to: peer, progress, previous: .zero, previousTerm: .zero) }
-                return
-            case .probe, .replicate: break
-            }
-            let previous = progress.nextIndex.previous
-            guard let previousTerm = self.log.term(at: previous) else {
-                self.startSnapshot(to: peer, at: now)
-                if isForced { continue }
+                if isForced { self.sendHeartbeat(to: peer, previous: .zero, previousTerm: .zero) }
                 return
             }
-            let lacksEntries = progress.nextIndex <= self.log.lastIndex
-            let mayCarry = lacksEntries && self.mayCarryEntries(progress)
-            if mayCarry, !self.log.isCached(progress.nextIndex) {
-                self.fetch(for: peer, progress)
-                if isForced { self.sendHeartbeat(to: peer, progress, previous: previous, previousTerm: previousTerm) }
+            let carries = outlook.mayCarry && outlook.nextIndex <= self.log.lastIndex
+            guard carries, self.log.isCached(outlook.nextIndex) else {
+                if carries { self.fetch(from: outlook.nextIndex, for: peer) }
+                if isForced || (!carries && outlook.hasNews) {
+                    self.sendHeartbeat(to: peer, previous: previous, previousTerm: previousTerm)
+                }
                 return
             }
-            if mayCarry {
-                let entries = self.log.entries(
-                    from: progress.nextIndex, through: self.log.lastIndex, maxCount: self.settings.appendEntriesMax,
-                    maxBytes: self.settings.appendBytes.rawValue)
-                self.send(entries, to: peer, previous: previous, previousTerm: previousTerm)
-                isForced = false
-                continue
-            }
-            if isForced || self.hasNews(for: progress) {
-                self.sendHeartbeat(to: peer, progress, previous: previous, previousTerm: previousTerm)
-            }
-            return
+            let entries = self.log.entries(
+                from: outlook.nextIndex, through: self.log.lastIndex, maxCount: self.settings.appendEntriesMax,
+                maxBytes: self.settings.appendBytes.rawValue)
+            self.send(entries, to: peer, previous: previous, previousTerm: previousTerm)
+            isForced = false
         }
-    }
-
-    private func mayCarryEntries(_ progress: Progress) -> Bool {
-        if progress.isFetching { return false }
-        switch progress.state {
-        case .probe: return !progress.isPaused
-        case .replicate:
-            return progress.inflight.count < self.settings.inflightMessagesMax
-                && progress.inflightBytes < self.settings.inflightBytes.rawValue
-        case .snapshot: return false
-        }
-    }
-
-    /// Something to say without entries: the commit index moved, or reads want confirmation.
-    private func hasNews(for progress: Progress) -> Bool {
-        guard case .leader(let leader) = self.state else { return false }
-        if leader.reads.position > progress.readPositionSent { return true }
-        return progress.state == .replicate && self.commitIndex > progress.commitSent
-            && progress.commitSent < progress.nextIndex.previous
     }
 
     private mutating func send(_ entries: [Entry], to peer: NodeID, previous: LogIndex, previousTerm: Term) {
         let bytes = entries.reduce(0) { $0 + $1.payload.byteCount }
         let last = previous.advanced(by: entries.count)
-        let append = self.append(entries, to: peer, previous: previous, previousTerm: previousTerm, wantsAnswer: true)
+        let append = self.append(entries, to: peer, previous: previous, previousTerm: previousTerm)
         self.withProgress(of: peer) { progress in
             switch progress.state {
             case .probe: progress.isPaused = true
@@ -113,53 +100,52 @@ extension RaftNode {
         self.send(.append(append), to: peer, after: .nothing)
     }
 
-    private mutating func sendHeartbeat(
-        to peer: NodeID, _ progress: Progress, previous: LogIndex, previousTerm: Term
-    ) {
-        guard case .leader(let leader) = self.state else { return }
-        let newRead = leader.reads.position > progress.readPositionSent
-        // A mere commit index needs no answer; the next heartbeat will get one.
-        let wantsAnswer = newRead || progress.commitSent >= min(self.commitIndex, previous)
-        let append = self.append([], to: peer, previous: previous, previousTerm: previousTerm, wantsAnswer: wantsAnswer)
-        self.send(.append(append), to: peer, after: .nothing)
+    private mutating func sendHeartbeat(to peer: NodeID, previous: LogIndex, previousTerm: Term) {
+        self.send(
+            .append(self.append([], to: peer, previous: previous, previousTerm: previousTerm)), to: peer, after: .nothing)
     }
 
-    /// Sequence 0 asks for no answer unless the append is refused.
+    /// Sequence 0 asks for no answer unless the append is refused. Only what says nothing but a commit index goes without:
+    /// the next heartbeat will have an answer.
     private mutating func append(
-        _ entries: [Entry], to peer: NodeID, previous: LogIndex, previousTerm: Term, wantsAnswer: Bool
+        _ entries: [Entry], to peer: NodeID, previous: LogIndex, previousTerm: Term
     ) -> Message.Append {
-        var position: UInt64 = 0
+        var readPosition: UInt64 = 0
         var sequence: UInt64 = 0
         let commit = self.commitIndex
         self.withLeader { leader in
-            position = leader.reads.position
-            guard let index = leader.peers.firstIndex(where: { $0.id == peer }) else { return }
+            readPosition = leader.reads.position
+            guard let position = leader.position(of: peer) else { return }
+            let wantsAnswer =
+                !entries.isEmpty || readPosition > leader.peers[position].progress.readPositionSent
+                || leader.peers[position].progress.commitSent >= min(commit, previous)
             if wantsAnswer {
-                leader.peers[index].progress.sequence += 1
-                sequence = leader.peers[index].progress.sequence
+                leader.peers[position].progress.sequence += 1
+                sequence = leader.peers[position].progress.sequence
             }
-            leader.peers[index].progress.readPositionSent = position
-            leader.peers[index].progress.commitSent = min(commit, previous.advanced(by: entries.count))
+            leader.peers[position].progress.readPositionSent = readPosition
+            leader.peers[position].progress.commitSent = min(commit, previous.advanced(by: entries.count))
         }
         return Message.Append(
             previousIndex: previous, previousTerm: previousTerm, entries: entries, commit: commit,
-            readPosition: position, sequence: sequence)
+            readPosition: readPosition, sequence: sequence)
     }
 
     // MARK: - Entries from disk
 
-    private mutating func fetch(for peer: NodeID, _ progress: Progress) {
+    private mutating func fetch(from first: LogIndex, for peer: NodeID) {
         self.withProgress(of: peer) { $0.isFetching = true }
         self.out.append(
             .fetchEntries(
-                peer: peer, from: progress.nextIndex, to: self.log.cacheFirst.previous,
+                peer: peer, from: first, to: self.log.cacheFirst.previous,
                 maxBytes: self.settings.appendBytes.rawValue))
     }
 
     mutating func fetched(_ entries: [Entry], from: LogIndex, for peer: NodeID, at now: Instant) {
         if peer == self.id {
             self.isFetchingToApply = false
-            self.handToApply(entries.filter { $0.index <= self.commitIndex })
+            self.handToApply(
+                Array(entries.prefix { $0.index <= self.commitIndex && self.log.term(at: $0.index) == $0.term }))
             return
         }
         guard let progress = self.progress(of: peer), progress.isFetching else { return }
@@ -179,7 +165,8 @@ extension RaftNode {
 
     mutating func receiveAppend(_ append: Message.Append, from peer: NodeID, at now: Instant) {
         self.heard(from: peer, at: now)
-        if self.installing != nil { return }
+        // While a snapshot is being loaded nothing is appended; the heartbeats that go with it are answered.
+        if self.installing != nil, append.previousIndex > .zero || !append.entries.isEmpty { return }
         guard self.isWellFormed(append) else {
             self.trace(.ignored("malformed append from \(peer)"))
             return
@@ -199,7 +186,10 @@ extension RaftNode {
         }
         let verified = previous.advanced(by: entries.count)
         if let conflict = entries.firstIndex(where: { self.log.term(at: $0.index) != $0.term }) {
-            if self.isDiskFull { return }
+            if self.isDiskFull {
+                self.answerWithoutRoom(append, from: peer)
+                return
+            }
             if entries[conflict].index <= self.log.lastIndex { self.truncate(from: entries[conflict].index) }
             for entry in entries[conflict...] { self.append(entry) }
         }
@@ -213,6 +203,18 @@ extension RaftNode {
                     readPosition: append.readPosition, sequence: append.sequence, applied: self.appliedIndex,
                     quarantined: self.isQuarantined)),
             to: peer, after: .log)
+    }
+
+    /// No room for the entries: says that this server lives and whom it follows, and nothing of its log (sequence 0), so
+    /// that the leader keeps its quorum and asks again at its next heartbeat.
+    private mutating func answerWithoutRoom(_ append: Message.Append, from peer: NodeID) {
+        self.send(
+            .appendResponse(
+                Message.AppendResponse(
+                    rejected: true, matchIndex: .zero, hintIndex: self.log.lastIndex, hintTerm: self.log.lastTerm,
+                    readPosition: append.readPosition, sequence: 0, applied: self.appliedIndex,
+                    quarantined: self.isQuarantined)),
+            to: peer, after: .hardState)
     }
 
     /// A leader of this term is alive.
@@ -251,8 +253,8 @@ extension RaftNode {
     // MARK: - Leader: answers
 
     mutating func receiveAppendResponse(_ response: Message.AppendResponse, from peer: NodeID, at now: Instant) {
-        guard let progress = self.progress(of: peer) else { return }
-        guard response.sequence <= progress.sequence, response.matchIndex <= self.log.lastIndex || response.rejected else {
+        guard case .leader(let leader) = self.state, let position = leader.position(of: peer) else { return }
+        guard response.sequence <= leader.peers[position].progress.sequence, response.matchIndex <= self.log.lastIndex else {
             self.trace(.ignored("answer of \(peer) to an append that was never sent"))
             return
         }
@@ -276,8 +278,8 @@ extension RaftNode {
             progress.matchIndex = max(progress.matchIndex, response.matchIndex)
             switch progress.state {
             case .probe:
-                // An answer to a heartbeat from before index 1 says nothing about where the logs agree.
-                if response.matchIndex > .zero || progress.nextIndex.rawValue == 1 { progress.becomeReplicate() }
+                // The answer to what was asked, and not a late one that reaches less far.
+                if response.matchIndex >= progress.nextIndex.previous { progress.becomeReplicate() }
             case .replicate: progress.acknowledged(through: response.matchIndex)
             case .snapshot(let send):
                 if progress.matchIndex >= send.meta.index { progress.becomeProbe(nextIndex: progress.matchIndex.next) }
@@ -289,15 +291,16 @@ extension RaftNode {
 
     /// The server's log differs at `matchIndex` (which names the refused previous index here): jump back by a term.
     private mutating func repair(_ peer: NodeID, _ response: Message.AppendResponse) {
-        guard let progress = self.progress(of: peer) else { return }
+        guard let progress = self.progress(of: peer), response.sequence > progress.ignoredThrough else { return }
         let refused = response.matchIndex
+        let hint = min(response.hintIndex, refused.previous)
         if refused <= progress.matchIndex {
             // Older than what it has accepted since: a late answer. Newer: its disk has lost what it once promised, so
             // that it counts from where it is now.
             guard response.sequence > progress.acceptedSequence else { return }
             self.withProgress(of: peer) {
                 $0.matchIndex = .zero
-                $0.becomeProbe(nextIndex: min(refused, response.hintIndex.next))
+                $0.becomeProbe(nextIndex: min(refused, hint.next))
             }
             return
         }
@@ -305,7 +308,7 @@ extension RaftNode {
         if case .snapshot = progress.state { return }
         let agreed =
             response.hintTerm > .zero
-            ? self.log.lastIndex(notAbove: response.hintIndex, termAtMost: response.hintTerm) : response.hintIndex
+            ? self.log.lastIndex(notAbove: hint, termAtMost: response.hintTerm) : hint
         self.withProgress(of: peer) { $0.becomeProbe(nextIndex: min(refused, agreed.next)) }
     }
 
@@ -324,10 +327,7 @@ extension RaftNode {
         let own = self.isQuarantined ? .zero : durable
         let reached: LogIndex? = Quorum.reached(in: self.configuration) { id in
             if id == self.id { return own }
-            guard let progress = leader.peers.first(where: { $0.id == id })?.progress, !progress.isQuarantined else {
-                return .zero
-            }
-            return progress.matchIndex
+            return leader.countedMatch(of: id)
         }
         guard let reached, reached > self.commitIndex, self.log.term(at: reached) == self.term else { return }
         self.commit(through: reached)
@@ -347,16 +347,7 @@ extension RaftNode {
 
     /// Committed bytes no longer count against the bound.
     private mutating func released(from before: LogIndex, through index: LogIndex) {
-        var bytes = 0
-        var next = before.next
-        while next <= index {
-            let entries = self.log.entries(from: next, through: index, maxCount: 1024, maxBytes: .max)
-            if entries.isEmpty { break }
-            for entry in entries {
-                if case .command(let payload) = entry.payload { bytes += payload.count }
-            }
-            next = next.advanced(by: entries.count)
-        }
+        let bytes = self.log.commandBytes(above: before, through: index)
         self.withLeader { $0.uncommittedBytes = max(0, $0.uncommittedBytes - bytes) }
     }
 

@@ -63,7 +63,8 @@ extension RaftNode {
     }
 
     /// Loading a snapshot may take its receiver long; only what looks lost is sent again.
-    mutating func resendChunkIfLost(to peer: NodeID, _ send: Progress.SnapshotSend, at now: Instant) {
+    mutating func resendChunkIfLost(to peer: NodeID, at now: Instant) {
+        guard case .snapshot(let send)? = self.progress(of: peer)?.state else { return }
         guard now.since(send.askedAt) >= self.settings.electionTimeoutMin else { return }
         // A newer snapshot takes over when the old one makes no progress.
         if let meta = self.snapshot, meta != send.meta, send.offset == 0 {
@@ -106,6 +107,8 @@ extension RaftNode {
     }
 
     mutating func chunkStored(_ meta: SnapshotMeta, nextOffset: UInt64, from peer: NodeID, at now: Instant) {
+        // A candidate could win while its log is being replaced; the chunk is asked for again when a leader is there.
+        guard case .follower = self.state else { return }
         guard self.installing == nil, meta.index > self.commitIndex else { return }
         if nextOffset >= meta.totalBytes {
             // Entries of this very round go to disk first: after the log was replaced they would stand in the wrong place.

@@ -25,6 +25,8 @@ public struct RaftNode: Sendable {
         var context: UInt64
         var tokens: [UInt64]
         var sentAt: Instant
+        /// How long an answer is waited for.
+        var patience: Nanoseconds
     }
 
     struct CandidateState: Sendable {
@@ -81,7 +83,7 @@ public struct RaftNode: Sendable {
         self.snapshot = restored.snapshot
         let snapshotIndex = restored.snapshot?.index ?? .zero
         invariant(
-            snapshotIndex.next >= restored.firstIndex && snapshotIndex <= max(restored.lastIndex, snapshotIndex),
+            snapshotIndex.next >= restored.firstIndex && snapshotIndex <= restored.lastIndex,
             "snapshot at \(snapshotIndex), log from \(restored.firstIndex) to \(restored.lastIndex)")
         self.commitIndex = snapshotIndex
         self.appliedIndex = snapshotIndex
@@ -123,15 +125,25 @@ public struct RaftNode: Sendable {
     public var progress: [(id: NodeID, progress: Progress)] {
         if case .leader(let leader) = self.state { leader.peers } else { [] }
     }
-    public func matchIndex(of peer: NodeID) -> LogIndex? { self.progress(of: peer)?.matchIndex }
-    public func lastContact(with peer: NodeID) -> Instant? { self.progress(of: peer)?.lastContact }
+    public func matchIndex(of peer: NodeID) -> LogIndex? {
+        guard case .leader(let leader) = self.state, let position = leader.position(of: peer) else { return nil }
+        return leader.peers[position].progress.matchIndex
+    }
+    public func lastContact(with peer: NodeID) -> Instant? {
+        guard case .leader(let leader) = self.state, let position = leader.position(of: peer) else { return nil }
+        return leader.peers[position].progress.lastContact
+    }
     /// A learner that could be promoted now.
     public func isCaughtUp(_ peer: NodeID) -> Bool {
         guard let progress = self.progress(of: peer), !progress.isQuarantined else { return false }
         return progress.state == .replicate
             && self.commitIndex.distance(from: progress.matchIndex) <= self.settings.promotionLagMax
     }
-    func progress(of peer: NodeID) -> Progress? { self.progress.first { $0.id == peer }?.progress }
+    /// A copy, window and all: not for the hot path.
+    func progress(of peer: NodeID) -> Progress? {
+        guard case .leader(let leader) = self.state, let position = leader.position(of: peer) else { return nil }
+        return leader.peers[position].progress
+    }
     /// A leader that has committed an entry of its own term knows what is committed.
     public var hasCommittedInTerm: Bool {
         if case .leader(let leader) = self.state { self.commitIndex >= leader.firstOwnIndex } else { false }
@@ -218,9 +230,11 @@ public struct RaftNode: Sendable {
         let from = self.handedIndex.next
         guard self.log.isCached(from) else {
             self.isFetchingToApply = true
+            // What a newer leader rewrote stands in the cache; the disk may still hold what stood there before.
             self.out.append(
                 .fetchEntries(
-                    peer: self.id, from: from, to: self.commitIndex, maxBytes: self.settings.cachedBytes.rawValue))
+                    peer: self.id, from: from, to: min(self.commitIndex, self.log.cacheFirst.previous),
+                    maxBytes: self.settings.cachedBytes.rawValue))
             return
         }
         let entries = self.log.entries(from: from, through: self.commitIndex, maxCount: .max, maxBytes: .max)
@@ -230,6 +244,9 @@ public struct RaftNode: Sendable {
     mutating func handToApply(_ entries: [Entry]) {
         guard let last = entries.last, entries[0].index == self.handedIndex.next else { return }
         invariant(last.index <= self.commitIndex, "apply \(last.index) beyond commit \(self.commitIndex)")
+        invariant(
+            self.log.term(at: last.index) ?? last.term == last.term,
+            "apply \(last.index) of term \(last.term), the log has \(String(describing: self.log.term(at: last.index)))")
         self.handedIndex = last.index
         self.out.append(.apply(entries))
     }

@@ -59,9 +59,7 @@ extension Registry {
         }
         for slot in summaries.indices { summaries[slot].tags = Self.sortedUnion(summaries[slot].tags) }
         summaries.sort { utf8Precedes($0.name, $1.name) }
-        return Answer(
-            value: summaries, index: max(self.tableIndexes.services, self.tableIndexes.restore),
-            watch: [.all(.services)])
+        return Answer(value: summaries, index: self.tableIndexes.services, watch: [.all(.services)])
     }
 
     private static func sortedUnion(_ tags: [String]) -> [String] {

@@ -140,6 +140,7 @@ extension Registry {
     private mutating func writeKV(
         _ kv: LogTxnKV, _ key: ByteKey, _ context: inout ApplyContext
     ) throws(CommandFailure) -> KVEntry {
+        guard !key.isEmpty else { throw .invalid("Must provide key") }
         let write = KVWrite(key: key, value: [UInt8](kv.value), flags: kv.flags)
         if kv.verb == .kvCas {
             guard let entry = self.casKey(write, kv.index, &context) else {

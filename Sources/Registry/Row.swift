@@ -119,7 +119,9 @@ extension Registry {
         case .restoreStaging(let id, let totalBytes, let hash, let seenWall):
             self.staging = RestoreStaging(id: id, totalBytes: totalBytes, hash: hash, seenWall: seenWall)
         case .restoreChunk(let offset, let bytes):
-            guard self.staging?.received == offset else { throw .badRow("a restore's chunk at \(offset), out of order") }
+            guard self.staging?.received == offset else {
+                throw .badRow("a restore's chunk at \(offset), out of order")
+            }
             self.staging?.append(bytes)
         case .hashMark(let index, let hash):
             guard let number = Self.hashNumber(hash) else { throw .badRow("a hash of \(hash.count) bytes") }

@@ -21,7 +21,7 @@ extension Replica {
         self.raftStep(.changeMembership(token: token, change), at: now, into: &directives)
     }
 
-    private func isAlive(_ member: Member, at now: Instant) -> Bool {
+    func isAlive(_ member: Member, at now: Instant) -> Bool {
         if member.id == self.id { return true }
         guard let contact = self.raft.lastContact(with: member.id) else { return false }
         return now.since(contact) < .seconds(2)

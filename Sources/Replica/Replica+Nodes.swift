@@ -60,10 +60,17 @@ extension Replica {
         self.duties?.reconciledAt = now
         let members = self.raft.configuration.allMembers
         for member in members {
+            // Of two incarnations of a server the catalog shows the one that is alive.
+            let hasTwin = members.contains { $0.name == member.name && $0.id != member.id }
+            if hasTwin, !self.isAlive(member, at: now) { continue }
             let register = self.registration(of: member)
             guard self.registry.lacks(register) else { continue }
             var command = LogCommand()
-            command.register = register
+            if let present = self.registry.node(named: member.name).value, present.id != register.node.id, !present.id.isEmpty {
+                command.batch.commands = Self.replacement(of: present.name, by: register)
+            } else {
+                command.register = register
+            }
             self.decide(command, at: now, wallTime: wallTime, into: &directives)
         }
         for name in self.registry.nodesWithService("consul") where !members.contains(where: { $0.name == name }) {
@@ -71,6 +78,16 @@ extension Replica {
             command.deregister.node = name
             self.decide(command, at: now, wallTime: wallTime, into: &directives)
         }
+    }
+
+    /// A name belongs to the node that has it while that one seems alive; a new incarnation takes it by removing the old.
+    private static func replacement(of name: String, by register: LogRegister) -> [LogCommand] {
+        var deregister = LogCommand()
+        deregister.deregister.node = name
+        var anew = LogCommand()
+        anew.register = register
+        anew.register.checks = [Self.healthCheck(of: register.node.name, alive: true)]
+        return [deregister, anew]
     }
 
     private func registration(of member: Member) -> LogRegister {

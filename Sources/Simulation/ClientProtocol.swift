@@ -42,6 +42,8 @@ protocol SimulatedNode: AnyObject {
     var epoch: Int { get }
     var isUp: Bool { get }
 
+    /// Writes the first configuration to an empty disk, before the first start.
+    func found(_ configuration: Configuration)
     /// Boots from what the disk holds.
     func start()
     /// Loses memory, and of what was on its way to the disk all but a prefix.

@@ -71,7 +71,7 @@ final class CoreNode: SimulatedNode {
         self.raft = RaftNode(
             id: self.id, settings: self.world.options.raft, restored: restored, seed: self.world.nodeRandom.next(),
             now: self.localNow)
-        self.invariants.started(slot: self.slot, status: self.status, quarantine: self.disk.quarantine)
+        self.invariants.started(slot: self.slot, status: self.status, restored: restored)
         self.world.record(.started, slot: self.slot, self.disk.lastIndex, self.disk.hardState.term.rawValue, self.machine.appliedIndex)
         self.world.schedule(
             .tick(slot: self.slot, epoch: self.epoch), at: self.world.now + self.world.nodeRandom.within(0...World.tickGap))

@@ -24,7 +24,7 @@ struct EventQueue {
         case diskRecovers(slot: Int, epoch: Int)
         case administrate
         case retire(slot: Int)
-        case probe
+        case resume(slot: Int)
     }
 
     private var heap: [Item] = []

@@ -110,8 +110,7 @@ final class Faults {
     private func pause() -> Bool {
         let slot = self.random.chance(0.4) ? self.world.leader ?? 0 : self.random.below(self.world.nodes.count)
         let length = self.random.exponential(mean: self.random.chance(0.2) ? 10 * SwarmOptions.second : SwarmOptions.second)
-        self.world.isPaused[slot] = self.world.now + length
-        self.world.record(.paused, slot: slot, length)
+        self.world.pause(slot, for: length)
         return true
     }
 

@@ -4,12 +4,16 @@ import Units
 // What nodes ask their disks to hold, what the disks hold, and what may leave a node in between.
 extension Invariants {
     /// A node starts, from what its disk holds.
-    func started(slot: Int, status: NodeStatus, quarantine: UInt64?) {
+    func started(slot: Int, status: NodeStatus, restored: RestoredState) {
         self.subjects[slot].isUp = true
         self.subjects[slot].status = status
         self.subjects[slot].applied = self.subjects[slot].snapshot
-        self.subjects[slot].quarantine = quarantine
+        self.subjects[slot].quarantine = restored.quarantinedUntil?.rawValue
         self.subjects[slot].lastBatch = 0
+        self.subjects[slot].configurations = restored.configurations.map { ($0.index.rawValue, $0.configuration) }
+        if let snapshot = restored.snapshot {
+            self.subjects[slot].configurations.insert((snapshot.configurationIndex.rawValue, snapshot.configuration), at: 0)
+        }
         let durable = self.subjects[slot].durableHard
         if status.term < durable.term.rawValue {
             self.fail("I7", "s\(slot) starts in term \(status.term), its disk holds \(durable.term)")
@@ -123,7 +127,7 @@ extension Invariants {
         self.settleFirstBatch(slot: slot)
     }
 
-    private func settleFirstBatch(slot: Int) {
+    func settleFirstBatch(slot: Int) {
         let batch = self.subjects[slot].pending.removeFirst()
         if let from = batch.truncateFrom {
             self.checkLoss(slot: slot, self.subjects[slot].durable, droppedFrom: from.rawValue, why: "truncates")
@@ -139,7 +143,7 @@ extension Invariants {
         if let hard = batch.hardState { self.subjects[slot].durableHard = hard }
     }
 
-    private func checkLoss(slot: Int, _ log: LogMirror, droppedFrom: UInt64, why: String) {
+    func checkLoss(slot: Int, _ log: LogMirror, droppedFrom: UInt64, why: String) {
         guard droppedFrom <= min(log.lastIndex, self.committed) else { return }
         if droppedFrom <= log.baseIndex || log.chain(at: droppedFrom) == self.committedChain(at: droppedFrom) {
             self.fail("I6", "s\(slot) \(why) its log from \(droppedFrom) on, which is committed")

@@ -55,6 +55,8 @@ public struct SwarmOptions: Sendable, Equatable {
     /// 0 for no snapshots but those a fault asks for.
     public var snapshotThreshold = 0
     public var trailing = 10
+    /// Level 1: pages of 4 KiB in the write-ahead log before it is moved into the database.
+    public var checkpointPages = 1_000
 
     public init() {}
 
@@ -137,6 +139,7 @@ extension SwarmOptions {
         self.raft.snapshotChunkBytes = ByteCount([16, 64, 200, 4096, 524_288][random.below(5)])
         if random.chance(0.6) { self.snapshotThreshold = random.within(3...60) }
         self.trailing = random.chance(0.3) ? 0 : random.within(0...20)
+        self.checkpointPages = [8, 20, 100, 1_000][random.below(4)]
     }
 }
 
@@ -159,7 +162,7 @@ extension SwarmOptions: CustomStringConvertible {
             cached=\(self.raft.cachedBytes.rawValue)B uncommitted=\(self.raft.uncommittedBytes.rawValue)B \
             reads=\(self.raft.readsPendingMax) promotionLag=\(self.raft.promotionLagMax) \
             chunk=\(self.raft.snapshotChunkBytes.rawValue)B snapshotThreshold=\(self.snapshotThreshold) \
-            trailing=\(self.trailing)
+            trailing=\(self.trailing) checkpoint=\(self.checkpointPages)
             faults every \(milliseconds(self.faultGap)): \(self.faults.map(\.rawValue).joined(separator: " ")) \
             \(self.minorityOnly ? "(a minority down at most)" : "")
             """

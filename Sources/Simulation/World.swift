@@ -7,6 +7,9 @@ final class World {
     /// Servers are told the time this often.
     static let tickGap: UInt64 = 10 * SwarmOptions.millisecond
 
+    /// Far above what a healthy run needs: beyond lies a storm of messages.
+    static let eventsMax: UInt64 = 3_000_000
+
     let seed: UInt64
     let level: Int
     let options: SwarmOptions
@@ -26,8 +29,11 @@ final class World {
     private(set) var clients: Clients!
     private(set) var administrator: Administrator!
     private(set) var faults: Faults!
+    private(set) var oracle: Oracle!
 
-    var isPaused: [UInt64] = []
+    /// Until when each process is stopped, and what waits for it to go on.
+    private(set) var isPaused: [UInt64] = []
+    private var deferred: [[EventQueue.Event]] = []
     private var isDown: [Bool] = []
     private var incarnations: [UInt64] = []
 
@@ -41,12 +47,14 @@ final class World {
         if let echo { self.trace.echo = { echo($0.description) } }
         let slots = options.servers + options.spares
         self.isPaused = Array(repeating: 0, count: slots)
+        self.deferred = Array(repeating: [], count: slots)
         self.isDown = Array(repeating: false, count: slots)
         self.incarnations = Array(repeating: 1, count: slots)
         self.network = Network(world: self, slots: slots)
         self.clients = Clients(world: self)
         self.administrator = Administrator(world: self)
         self.faults = Faults(world: self)
+        self.oracle = Oracle(world: self)
         for slot in 0..<slots {
             let id = Self.identity(slot: slot, incarnation: 1)
             self.invariants.subjects.append(Invariants.Subject(id: id))
@@ -54,7 +62,9 @@ final class World {
         }
     }
 
-    private func makeNode(slot: Int, id: NodeID) -> any SimulatedNode { CoreNode(world: self, slot: slot, id: id) }
+    private func makeNode(slot: Int, id: NodeID) -> any SimulatedNode {
+        self.level == 0 ? CoreNode(world: self, slot: slot, id: id) : ReplicaNode(world: self, slot: slot, id: id)
+    }
 
     static func identity(slot: Int, incarnation: UInt64) -> NodeID { NodeID(incarnation << 8 | UInt64(slot + 1)) }
 
@@ -161,7 +171,7 @@ final class World {
         let founders = (0..<self.options.servers).map { self.member($0) }
         let configuration = Configuration(voters: founders)
         for slot in self.nodes.indices {
-            if slot < self.options.servers { (self.nodes[slot] as? CoreNode)?.found(configuration) }
+            if slot < self.options.servers { self.nodes[slot].found(configuration) }
             self.nodes[slot].start()
         }
         self.clients.begin()
@@ -182,6 +192,9 @@ final class World {
             self.now = item.time
             self.invariants.now = item.time
             self.tally.events += 1
+            if self.tally.events > Self.eventsMax {
+                self.invariants.fail("I17", "\(Self.eventsMax) events in \(self.now / 1_000_000) ms: a storm")
+            }
             self.dispatch(item.event)
             if self.invariants.finding != nil { return false }
             if case .tick = item.event, until() { return true }
@@ -196,6 +209,7 @@ final class World {
         self.network.heal()
         for slot in self.nodes.indices {
             self.isPaused[slot] = 0
+            self.resume(slot)
             self.nodes[slot].diskFactor = 1
             self.nodes[slot].diskFull(false)
             self.nodes[slot].hurryDisk()
@@ -208,10 +222,24 @@ final class World {
         guard node.isUp, node.epoch == epoch else { return nil }
         // A stopped process sees nothing; when it goes on, everything is there at once.
         if self.isPaused[slot] > self.now {
-            self.schedule(event, at: self.isPaused[slot])
+            self.deferred[slot].append(event)
             return nil
         }
         return node
+    }
+
+    func pause(_ slot: Int, for length: UInt64) {
+        self.isPaused[slot] = max(self.isPaused[slot], self.now + length)
+        self.record(.paused, slot: slot, length)
+        self.schedule(.resume(slot: slot), at: self.isPaused[slot])
+    }
+
+    /// What came while it was stopped is there at once, in order.
+    private func resume(_ slot: Int) {
+        guard self.isPaused[slot] <= self.now else { return }
+        let events = self.deferred[slot]
+        self.deferred[slot].removeAll()
+        for event in events { self.schedule(event, at: self.now) }
     }
 
     private func dispatch(_ event: EventQueue.Event) {
@@ -237,7 +265,7 @@ final class World {
         case .clog(let from, let to, let on): if !self.isHealed || !on { self.network.clog(from: from, to: to, on) }
         case .administrate: self.administrator.act()
         case .retire(let slot): self.administrator.retire(slot)
-        case .probe: break
+        case .resume(let slot): self.resume(slot)
         }
     }
 
@@ -247,7 +275,7 @@ final class World {
         guard node.isUp, node.id == parcel.message.to else { return }
         if self.isPaused[parcel.to] > self.now {
             self.network.putBack(parcel, place: place)
-            self.schedule(.deliver(parcel: place), at: self.isPaused[parcel.to])
+            self.deferred[parcel.to].append(.deliver(parcel: place))
             return
         }
         self.record(.delivered, slot: parcel.to, peer: parcel.from, MessageDigest.code(parcel.message), parcel.message.term.rawValue)

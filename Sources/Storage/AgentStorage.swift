@@ -55,9 +55,12 @@ public final class AgentStorage {
         do {
             let isNew = try fileSystem.size(path) == nil
             let file = try SQLiteFile(
-                path: path, vfs: fileSystem.vfsName, firstStatements: ["PRAGMA locking_mode=EXCLUSIVE", "PRAGMA page_size=4096"])
+                path: path, vfs: fileSystem.vfsName,
+                firstStatements: ["PRAGMA locking_mode=EXCLUSIVE", "PRAGMA page_size=4096"])
             let format = Int(try file.integer("PRAGMA user_version") ?? 0)
-            if format > Self.format { throw StorageError.newerFormat(file: path, found: format, supported: Self.format) }
+            if format > Self.format {
+                throw StorageError.newerFormat(file: path, found: format, supported: Self.format)
+            }
             try file.pragma("journal_mode", "wal")
             try file.pragma("synchronous", "FULL", expecting: "2")
             try file.pragma("trusted_schema", "OFF", expecting: "0")
@@ -82,7 +85,8 @@ public final class AgentStorage {
             }
             self.putRow = puts
             self.removeRow = removals
-            self.putState = try file.prepare("INSERT OR REPLACE INTO check_state(id,status,output,expires) VALUES(?1,?2,?3,?4)")
+            self.putState = try file.prepare(
+                "INSERT OR REPLACE INTO check_state(id,status,output,expires) VALUES(?1,?2,?3,?4)")
             self.removeState = try file.prepare("DELETE FROM check_state WHERE id=?1")
             self.file = file
         } catch let failure as SQLiteFailure {
@@ -112,7 +116,11 @@ public final class AgentStorage {
     private func put(_ table: Table, _ row: Registration) throws(StorageError) {
         guard let statement = self.putRow[table] else { return }
         statement.bind(1, row.id)
-        if let text = String(validating: row.json, as: UTF8.self) { statement.bind(2, text) } else { statement.bind(2, row.json) }
+        if let text = String(validating: row.json, as: UTF8.self) {
+            statement.bind(2, text)
+        } else {
+            statement.bind(2, row.json)
+        }
         try self.run(statement, "storing a registration")
     }
 

@@ -45,7 +45,9 @@ public final class LogInspector {
     /// - Throws: `.locked` while a server runs on the directory, since a copy would then be torn.
     public init(directory: String, scratch: String) throws(StorageError) {
         let files = self.fileSystem
-        guard try files.size("\(directory)/raft.db") != nil else { throw .invalid("there is no raft.db in \(directory)") }
+        guard try files.size("\(directory)/raft.db") != nil else {
+            throw .invalid("there is no raft.db in \(directory)")
+        }
         let held: (any FileLock)?
         do { held = try files.lock("\(directory)/lock") } catch {
             if case .locked = error { throw error }
@@ -77,7 +79,8 @@ public final class LogInspector {
         for path in self.scratchFiles { try? self.fileSystem.remove(path) }
     }
 
-    private static func copy(_ from: String, to: String, _ size: UInt64, _ files: PosixFileSystem) throws(StorageError) {
+    private static func copy(_ from: String, to: String, _ size: UInt64, _ files: PosixFileSystem) throws(StorageError)
+    {
         var offset: UInt64 = 0
         try files.remove(to)
         try files.write(to, at: 0, [])
@@ -153,7 +156,8 @@ public final class LogInspector {
                 isSound = false
                 switch error {
                 case .damaged(let text): summary.findings.append(text)
-                case .unknownKind(let index, let kind): summary.findings.append("entry \(index) has the unknown kind \(kind)")
+                case .unknownKind(let index, let kind):
+                    summary.findings.append("entry \(index) has the unknown kind \(kind)")
                 }
             }
         }
@@ -169,7 +173,8 @@ public final class LogInspector {
             summary.promisedIndex = promise.index
             summary.quarantinedUntil = promise.quarantinedUntil
             if promise.index > summary.lastIndex {
-                summary.findings.append("entries up to \(promise.index) were acknowledged, the log ends at \(summary.lastIndex)")
+                summary.findings.append(
+                    "entries up to \(promise.index) were acknowledged, the log ends at \(summary.lastIndex)")
             } else if promise.index >= summary.firstIndex.previous, link != promise.chain {
                 summary.findings.append("entry \(promise.index) is not the one that was acknowledged")
             }
@@ -188,7 +193,8 @@ public final class LogInspector {
                 let payload = UInt8(exactly: row.kind).flatMap { EntryCoding.payload(kind: $0, data: row.data) }
                 entries.append(
                     EntryView(
-                        index: row.index, term: row.term, kind: row.kind, data: row.data, payload: payload, chain: row.chain))
+                        index: row.index, term: row.term, kind: row.kind, data: row.data, payload: payload,
+                        chain: row.chain))
             }
             return entries
         } catch {

@@ -85,7 +85,8 @@ struct LogOpening {
     /// Moves the damaged database out of the way, for whoever wants to look at it. The quarantine is durable first.
     private mutating func setAside() throws(StorageError) {
         self.promise.sequence += 1
-        self.promise.quarantinedUntil = max(self.promise.quarantinedUntil ?? .zero, max(self.promise.index, LogIndex(1)))
+        self.promise.quarantinedUntil = max(
+            self.promise.quarantinedUntil ?? .zero, max(self.promise.index, LogIndex(1)))
         try self.promiseFile.write(self.promise)
         for suffix in ["-wal", "-shm", "-journal", ""] where try self.exists(self.path + suffix) {
             try self.fileSystem.rename(self.path + suffix, to: self.path + ".damaged" + suffix)
@@ -149,8 +150,8 @@ struct LogOpening {
         try file.pragma("journal_size_limit", "\(self.settings.walBytesMax.rawValue)")
         try file.pragma("trusted_schema", "OFF", expecting: "0")
         #if canImport(Darwin)
-            try file.pragma("fullfsync", "ON", expecting: "1")
-            try file.pragma("checkpoint_fullfsync", "ON", expecting: "1")
+        try file.pragma("fullfsync", "ON", expecting: "1")
+        try file.pragma("checkpoint_fullfsync", "ON", expecting: "1")
         #endif
     }
 

@@ -32,7 +32,9 @@ struct LogRow {
         let link = self.data.withUnsafeBytes { chain.link(index: self.index, term: self.term, kind: kind, data: $0) }
         if Chain(self.chain) != link { throw .damaged("the checksum of entry \(self.index) is wrong") }
         if self.term < term { throw .damaged("the term falls at entry \(self.index)") }
-        guard let payload = EntryCoding.payload(kind: kind, data: self.data) else { throw .unknownKind(self.index, kind) }
+        guard let payload = EntryCoding.payload(kind: kind, data: self.data) else {
+            throw .unknownKind(self.index, kind)
+        }
         return (Entry(term: self.term, index: self.index, payload: payload), link)
     }
 }

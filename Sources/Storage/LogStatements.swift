@@ -42,7 +42,8 @@ final class LogStatements {
         self.range = try file.prepare("\(Self.rows) WHERE idx BETWEEN ?1 AND ?2 ORDER BY idx")
         self.linkAt = try file.prepare("SELECT term,chain FROM log WHERE idx=?1")
         self.deleteThrough = try file.prepare("DELETE FROM log WHERE idx<=?1")
-        self.writeHard = try file.prepare("INSERT OR REPLACE INTO hard(id,term,vote,commit_hint,sum) VALUES(1,?1,?2,?3,?4)")
+        self.writeHard = try file.prepare(
+            "INSERT OR REPLACE INTO hard(id,term,vote,commit_hint,sum) VALUES(1,?1,?2,?3,?4)")
         self.writeIdentity = try file.prepare("INSERT OR REPLACE INTO identity(id,node,cluster) VALUES(1,?1,?2)")
         self.writeBase = try file.prepare(
             "INSERT OR REPLACE INTO base(id,first_idx,term_before,chain_before,sum) VALUES(1,?1,?2,?3,?4)")

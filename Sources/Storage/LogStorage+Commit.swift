@@ -41,7 +41,7 @@ extension LogStorage {
         self.commitHint = hint
         if hardStateChanged {
             // Without room the witness stays older; term and vote themselves are durable.
-            do { try self.write(self.currentPromise()) } catch where error == .diskFull {}
+            do { try self.write(self.currentPromise()) } catch  where error == .diskFull {}
         }
     }
 
@@ -98,7 +98,9 @@ extension LogStorage {
         if index == position.first.previous { return (position.termBefore, position.chainBefore) }
         if index < position.first || index > position.last { return nil }
         let statements = self.statements
-        let found = try self.guarded("reading entry \(index)") { () throws(SQLiteFailure) in try statements.link(at: index) }
+        let found = try self.guarded("reading entry \(index)") { () throws(SQLiteFailure) in
+            try statements.link(at: index)
+        }
         guard let found else { throw self.end("entry \(index) can't be read back") }
         return found
     }
@@ -109,12 +111,15 @@ extension LogStorage {
     /// no later term is stored and this server has nothing to heal from; false otherwise, with nothing changed.
     public func found(_ configuration: Configuration) throws(StorageError) -> Bool {
         try self.ensureUsable()
-        guard self.position == LogPosition(), self.hardState.term <= Term(1), self.quarantinedUntil == nil else { return false }
+        guard self.position == LogPosition(), self.hardState.term <= Term(1), self.quarantinedUntil == nil else {
+            return false
+        }
         let entry = Entry(term: Term(1), index: LogIndex(1), payload: .configuration(configuration))
         let vote = self.hardState.term == Term(1) ? self.hardState.vote : nil
         try self.commit([
             PersistBatch(
-                id: 0, truncateFrom: nil, entries: [entry], hardState: HardState(term: Term(1), vote: vote), commitHint: .zero)
+                id: 0, truncateFrom: nil, entries: [entry], hardState: HardState(term: Term(1), vote: vote),
+                commitHint: .zero)
         ])
         try self.writePromise()
         return true

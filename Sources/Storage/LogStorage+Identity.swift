@@ -68,7 +68,8 @@ extension LogStorage {
         let promised = Identity(node: self.promise.node, cluster: self.promise.cluster)
         if let identity, identity != promised {
             // A flipped bit must not make this server somebody else. The promise has a checksum over its copy.
-            self.suspect("raft.db says that this is server \(identity.node) of \(identity.cluster), the promise says otherwise")
+            self.suspect(
+                "raft.db says that this is server \(identity.node) of \(identity.cluster), the promise says otherwise")
         } else if self.identity == nil {
             self.suspect("raft.db has lost the identity of server \(promised.node)")
         }

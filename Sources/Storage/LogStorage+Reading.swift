@@ -96,7 +96,8 @@ extension LogStorage {
         return try self.guarded("reading pragmas") { () throws(SQLiteFailure) in
             var answers: [String: String] = [:]
             for name in [
-                "locking_mode", "journal_mode", "synchronous", "wal_autocheckpoint", "secure_delete", "page_size", "cache_size",
+                "locking_mode", "journal_mode", "synchronous", "wal_autocheckpoint", "secure_delete", "page_size",
+                "cache_size",
                 "temp_store", "mmap_size", "journal_size_limit", "trusted_schema",
             ] {
                 answers[name] = try file.text("PRAGMA \(name)") ?? "0"

@@ -52,7 +52,8 @@ public final class LogStorage {
         self.lock = try fileSystem.lock("\(directory)/lock")
         self.promiseFile = PromiseFile(path: "\(directory)/promise", fileSystem: fileSystem)
 
-        var opening = LogOpening(directory: directory, settings: settings, fileSystem: fileSystem, promiseFile: self.promiseFile)
+        var opening = LogOpening(
+            directory: directory, settings: settings, fileSystem: fileSystem, promiseFile: self.promiseFile)
         let opened = try opening.open()
         self.file = opened.file
         self.statements = opened.statements
@@ -66,7 +67,8 @@ public final class LogStorage {
     /// Puts a database with damaged pages aside and opens an empty one.
     func replaceDatabase() throws(StorageError) {
         var opening = LogOpening(
-            directory: self.directory, settings: self.settings, fileSystem: self.fileSystem, promiseFile: self.promiseFile)
+            directory: self.directory, settings: self.settings, fileSystem: self.fileSystem,
+            promiseFile: self.promiseFile)
         opening.promise = self.promise
         // Closing the old connection would remove the write-ahead log by its name, which will be the new one's.
         self.file.abandon()
@@ -127,7 +129,9 @@ public final class LogStorage {
             try self.statements.commit.run()
         } catch {
             if self.file.isInTransaction {
-                do { try self.statements.rollback.run() } catch { throw self.end("\(action), rolling back: \(error.text)") }
+                do { try self.statements.rollback.run() } catch {
+                    throw self.end("\(action), rolling back: \(error.text)")
+                }
             }
             if error.isFull { try self.makeRoom() }
             throw self.fail(error, action)
@@ -139,23 +143,29 @@ public final class LogStorage {
     private func makeRoom() throws(StorageError) {
         let reserve = "\(self.directory)/reserve"
         if self.settings.reserveBytes > ByteCount(0) {
-            do { try self.fileSystem.remove(reserve) } catch where error == .diskFull {}
+            do { try self.fileSystem.remove(reserve) } catch  where error == .diskFull {}
         }
-        do { try self.checkpoint() } catch where error == .diskFull {}
+        do { try self.checkpoint() } catch  where error == .diskFull {}
     }
 
-    /// Whether the disk has room again: the reserve could be filled. Cheap when it is there already.
+    /// Whether the disk has room (again): the reserve is there, or could be filled with as much to spare, so that a server
+    /// does not go back and forth. Cheap when the reserve is there.
     public func hasRoom() -> Bool {
         let reserve = "\(self.directory)/reserve"
+        let probe = "\(self.directory)/reserve.tmp"
         let wanted = UInt64(self.settings.reserveBytes.rawValue)
         if wanted == 0 { return true }
         do throws(StorageError) {
             if try self.fileSystem.size(reserve) == wanted { return true }
             try self.fileSystem.reserve(reserve, bytes: wanted)
+            try self.fileSystem.reserve(probe, bytes: wanted)
+            try self.fileSystem.remove(probe)
             return true
         } catch {
             // Half a reserve would only take what the log may need.
-            do throws(StorageError) { try self.fileSystem.remove(reserve) } catch { return false }
+            for path in [probe, reserve] {
+                do throws(StorageError) { try self.fileSystem.remove(path) } catch { continue }
+            }
             return false
         }
     }
@@ -177,7 +187,8 @@ struct LogPosition: Equatable {
 
     /// An empty log that goes on after `index`.
     static func empty(after index: LogIndex, term: Term, chain: Chain) -> LogPosition {
-        LogPosition(first: index.next, termBefore: term, chainBefore: chain, last: index, lastTerm: term, lastChain: chain)
+        LogPosition(
+            first: index.next, termBefore: term, chainBefore: chain, last: index, lastTerm: term, lastChain: chain)
     }
 }
 

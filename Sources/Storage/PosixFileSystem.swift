@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-    import Glibc
+import Glibc
 #elseif canImport(Musl)
-    import Musl
+import Musl
 #else
-    import Darwin
+import Darwin
 #endif
 
 /// Real files. Stateless: each call opens what it needs.
@@ -72,7 +72,9 @@ public struct PosixFileSystem: FileSystem {
         var written = 0
         while written < bytes.count {
             let put = bytes.withUnsafeBytes { buffer in
-                pwrite(file, buffer.baseAddress.map { $0 + written }, bytes.count - written, off_t(offset) + off_t(written))
+                pwrite(
+                    file, buffer.baseAddress.map { $0 + written }, bytes.count - written, off_t(offset) + off_t(written)
+                )
             }
             if put < 0 && errno == EINTR { continue }
             if put < 0 { throw Self.failure("write", path) }
@@ -94,11 +96,11 @@ public struct PosixFileSystem: FileSystem {
 
     public func rename(_ from: String, to: String) throws(StorageError) {
         #if canImport(Glibc)
-            let status = Glibc.rename(from, to)
+        let status = Glibc.rename(from, to)
         #elseif canImport(Musl)
-            let status = Musl.rename(from, to)
+        let status = Musl.rename(from, to)
         #else
-            let status = Darwin.rename(from, to)
+        let status = Darwin.rename(from, to)
         #endif
         if status != 0 { throw Self.failure("rename", from) }
     }
@@ -111,9 +113,9 @@ public struct PosixFileSystem: FileSystem {
         let file = try Self.open(path, O_WRONLY | O_CREAT)
         defer { close(file) }
         #if canImport(Darwin)
-            let status: CInt = ftruncate(file, off_t(bytes)) == 0 ? 0 : errno
+        let status: CInt = ftruncate(file, off_t(bytes)) == 0 ? 0 : errno
         #else
-            let status = posix_fallocate(file, 0, off_t(bytes))
+        let status = posix_fallocate(file, 0, off_t(bytes))
         #endif
         if status == ENOSPC || status == EDQUOT { throw .diskFull }
         if status != 0 { throw .fatal("cannot reserve space in \(path): error \(status)") }
@@ -143,11 +145,11 @@ public struct PosixFileSystem: FileSystem {
     private static func open(_ path: String, _ flags: CInt) throws(StorageError) -> CInt {
         while true {
             #if canImport(Glibc)
-                let file = Glibc.open(path, flags | O_CLOEXEC, 0o600)
+            let file = Glibc.open(path, flags | O_CLOEXEC, 0o600)
             #elseif canImport(Musl)
-                let file = Musl.open(path, flags | O_CLOEXEC, 0o600)
+            let file = Musl.open(path, flags | O_CLOEXEC, 0o600)
             #else
-                let file = Darwin.open(path, flags | O_CLOEXEC, 0o600)
+            let file = Darwin.open(path, flags | O_CLOEXEC, 0o600)
             #endif
             if file >= 0 { return file }
             if errno != EINTR { throw Self.failure("open", path) }
@@ -156,10 +158,10 @@ public struct PosixFileSystem: FileSystem {
 
     private static func flush(_ file: CInt, _ path: String) throws(StorageError) {
         #if canImport(Darwin)
-            // fsync does not reach the drive's platter there (fcntl(2)).
-            if fcntl(file, F_FULLFSYNC) == -1 { throw Self.failure("fsync", path) }
+        // fsync does not reach the drive's platter there (fcntl(2)).
+        if fcntl(file, F_FULLFSYNC) == -1 { throw Self.failure("fsync", path) }
         #else
-            if fdatasync(file) != 0 { throw Self.failure("fdatasync", path) }
+        if fdatasync(file) != 0 { throw Self.failure("fdatasync", path) }
         #endif
     }
 

@@ -43,7 +43,9 @@ final class SQLiteFile {
             guard let handle = database.sqliteConnection else { return }
             for sql in firstStatements {
                 let code = sqlite3_exec(handle, sql, nil, nil, nil)
-                if code != SQLITE_OK { throw SQLiteFailure(code: code, message: String(cString: sqlite3_errmsg(handle))) }
+                if code != SQLITE_OK {
+                    throw SQLiteFailure(code: code, message: String(cString: sqlite3_errmsg(handle)))
+                }
             }
         }
         self.path = path
@@ -57,7 +59,8 @@ final class SQLiteFile {
         } catch let failure as SQLiteFailure {
             throw failure
         } catch let error as DatabaseError {
-            throw SQLiteFailure(code: error.extendedResultCode.rawValue, message: error.message ?? "cannot open \(path)")
+            throw SQLiteFailure(
+                code: error.extendedResultCode.rawValue, message: error.message ?? "cannot open \(path)")
         } catch {
             throw SQLiteFailure(code: SQLITE_CANTOPEN, message: "cannot open \(path): \(error)")
         }
@@ -70,13 +73,15 @@ final class SQLiteFile {
     private static func uri(_ path: String, vfs: String?) throws(SQLiteFailure) -> String {
         guard let vfs else { return path }
         guard sqlite3_compileoption_used("USE_URI") != 0 else {
-            throw SQLiteFailure(code: SQLITE_MISUSE, message: "this SQLite is built without USE_URI: a VFS cannot be named")
+            throw SQLiteFailure(
+                code: SQLITE_MISUSE, message: "this SQLite is built without USE_URI: a VFS cannot be named")
         }
         var escaped = ""
         for byte in path.utf8 {
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."), UInt8(ascii: "-"),
+                UInt8(ascii: "_"):
                 escaped.unicodeScalars.append(Unicode.Scalar(byte))
             default:
                 let digits = String(byte, radix: 16, uppercase: true)
@@ -199,7 +204,9 @@ final class SQLiteStatement {
         if bytes.isEmpty {
             sqlite3_bind_zeroblob(self.handle, position, 0)
         } else {
-            _ = bytes.withUnsafeBytes { sqlite3_bind_blob64(self.handle, position, $0.baseAddress, UInt64($0.count), Self.transient) }
+            _ = bytes.withUnsafeBytes {
+                sqlite3_bind_blob64(self.handle, position, $0.baseAddress, UInt64($0.count), Self.transient)
+            }
         }
     }
 

@@ -78,7 +78,9 @@ enum SmallJSON: Equatable {
         }
 
         private mutating func skipSpace() {
-            while let byte = self.peek, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { self.position += 1 }
+            while let byte = self.peek, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 {
+                self.position += 1
+            }
         }
 
         private var peek: UInt8? { self.position < self.input.count ? self.input[self.position] : nil }

@@ -14,7 +14,8 @@ extension SnapshotStore {
         let index: LogIndex
         do {
             let file = try SQLiteFile(
-                path: path, vfs: self.fileSystem.vfsName, readOnly: true, firstStatements: ["PRAGMA trusted_schema=OFF"])
+                path: path, vfs: self.fileSystem.vfsName, readOnly: true, firstStatements: ["PRAGMA trusted_schema=OFF"]
+            )
             guard try file.integer("PRAGMA application_id") == Int64(SnapshotSchema.applicationID) else {
                 throw StorageError.corrupt("it is not a snapshot")
             }
@@ -28,7 +29,8 @@ extension SnapshotStore {
         }
         try self.checkStructure(path)
         let described = SnapshotMeta(
-            index: index, term: .zero, configuration: .empty, configurationIndex: .zero, totalBytes: 0, sha256: [], chain: [])
+            index: index, term: .zero, configuration: .empty, configurationIndex: .zero, totalBytes: 0, sha256: [],
+            chain: [])
         return try self.registry(from: path, described)
     }
 }

@@ -26,7 +26,8 @@ public enum SnapshotInspector {
         var summaries: [Summary] = []
         for name in try store.described() {
             var summary = Summary(
-                name: name, meta: try store.description(name), bytes: try store.fileSystem.size(store.path(name, "db")) ?? 0,
+                name: name, meta: try store.description(name),
+                bytes: try store.fileSystem.size(store.path(name, "db")) ?? 0,
                 rows: [], flaw: nil)
             if let meta = summary.meta {
                 do throws(StorageError) { _ = try store.load(meta) } catch { summary.flaw = "\(error)" }

@@ -170,7 +170,8 @@ enum SnapshotRowReader {
         return Session(
             id: at.text(0), name: at.text(1), node: at.text(2), nodeChecks: try Self.list(at.text(3)),
             serviceChecks: try Self.list(at.text(4)), lockDelay: Nanoseconds(at.unsigned(5)), behavior: behavior,
-            ttl: Nanoseconds(at.unsigned(7)), ttlText: at.text(8), createIndex: at.unsigned(9), modifyIndex: at.unsigned(10))
+            ttl: Nanoseconds(at.unsigned(7)), ttlText: at.text(8), createIndex: at.unsigned(9),
+            modifyIndex: at.unsigned(10))
     }
 
     private static func service(_ at: SQLiteStatement) throws(StorageError) -> ServiceInstance {
@@ -192,7 +193,9 @@ enum SnapshotRowReader {
     }
 
     private static func small(_ at: SQLiteStatement, _ column: CInt) throws(StorageError) -> UInt32 {
-        guard let value = UInt32(exactly: at.integer(column)) else { throw .corrupt("the number \(at.integer(column))") }
+        guard let value = UInt32(exactly: at.integer(column)) else {
+            throw .corrupt("the number \(at.integer(column))")
+        }
         return value
     }
 

@@ -55,7 +55,8 @@ enum SnapshotSchema {
 
     /// Tables of rows, in the order in which a registry is loaded from them, with the number of their columns.
     static let loadOrder: [(table: String, columns: Int)] = [
-        ("registry_meta", 2), ("table_indexes", 2), ("kv", 7), ("sessions", 11), ("nodes", 8), ("services", 17), ("checks", 15),
+        ("registry_meta", 2), ("table_indexes", 2), ("kv", 7), ("sessions", 11), ("nodes", 8), ("services", 17),
+        ("checks", 15),
         ("tombstones", 3), ("lock_delays", 2), ("service_indexes", 2), ("dedup_clients", 5), ("dedup_results", 3),
         ("revoked_nodes", 2), ("restore_staging", 4), ("restore_chunks", 2), ("hash_marks", 2),
     ]

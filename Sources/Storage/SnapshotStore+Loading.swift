@@ -42,7 +42,8 @@ extension SnapshotStore {
     func registry(from path: String, _ meta: SnapshotMeta) throws(StorageError) -> Registry {
         do {
             let file = try SQLiteFile(
-                path: path, vfs: self.fileSystem.vfsName, readOnly: true, firstStatements: ["PRAGMA trusted_schema=OFF"])
+                path: path, vfs: self.fileSystem.vfsName, readOnly: true, firstStatements: ["PRAGMA trusted_schema=OFF"]
+            )
             let format = Int(try file.integer("PRAGMA user_version") ?? 0)
             if format > SnapshotSchema.format {
                 throw StorageError.newerFormat(file: path, found: format, supported: SnapshotSchema.format)

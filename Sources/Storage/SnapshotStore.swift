@@ -49,7 +49,8 @@ public struct SnapshotStore: Sendable {
         let path = "\(self.directory)/writing.tmp"
         for suffix in ["", "-journal", "-wal"] { try self.fileSystem.remove(path + suffix) }
         var meta = SnapshotMeta(
-            index: index, term: term, configuration: configuration, configurationIndex: configurationIndex, totalBytes: 0,
+            index: index, term: term, configuration: configuration, configurationIndex: configurationIndex,
+            totalBytes: 0,
             sha256: [], chain: chain)
         do {
             try self.fill(path, registry, meta)
@@ -153,7 +154,8 @@ public struct SnapshotStore: Sendable {
     /// Names of the snapshots with a description, newest first.
     func described() throws(StorageError) -> [String] {
         var found: [(index: UInt64, term: UInt64, name: String)] = []
-        for file in try self.fileSystem.list(self.directory) where file.hasPrefix("snapshot-") && file.hasSuffix(".meta") {
+        for file in try self.fileSystem.list(self.directory)
+        where file.hasPrefix("snapshot-") && file.hasSuffix(".meta") {
             let name = String(file.dropLast(".meta".count))
             let parts = name.split(separator: "-")
             guard parts.count == 3, let index = UInt64(parts[1]), let term = UInt64(parts[2]) else { continue }

@@ -218,7 +218,8 @@ final class AcceptorHandler: ChannelInboundHandler {
     private static let joinRequestsMax = 4
 
     private func asked(_ frame: PeerFrame, _ context: ChannelHandlerContext) {
-        guard case .request(let request) = frame.kind, case .signCertificate(let signing) = request.kind, frame.call != 0
+        guard case .request(let request) = frame.kind, case .signCertificate(let signing) = request.kind,
+            frame.call != 0
         else {
             self.turnAway("only certificates can be asked for without a certificate", context)
             return

@@ -15,8 +15,9 @@ package enum FrameError: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// Cuts a byte stream into frames: four bytes of length, big-endian, then so many bytes of `PeerFrame`. A frame of length
-/// zero is a keep-alive. Memory grows with the bytes that have arrived, never with the length that is announced.
+/// Cuts a byte stream into frames: four bytes of length, big-endian, then so many bytes of `PeerFrame`. A frame of
+/// length zero is a keep-alive. Memory grows with the bytes that have arrived, never with the length that is
+/// announced.
 package struct FrameReader: Sendable {
     private var buffer = ByteBuffer()
     package var limit: Int

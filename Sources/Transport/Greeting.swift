@@ -33,7 +33,9 @@ enum Greeting {
         if hello.version != Self.version {
             return "protocol version \(hello.version) is spoken there, version \(Self.version) here"
         }
-        if hello.clusterID != own.clusterID { return "cluster is \(hello.clusterID.prefix(64)), here it is \(own.clusterID)" }
+        if hello.clusterID != own.clusterID {
+            return "cluster is \(hello.clusterID.prefix(64)), here it is \(own.clusterID)"
+        }
         if hello.role != peer.role.rawValue {
             return "role '\(hello.role.prefix(32))' does not match the certificate's role '\(peer.role)'"
         }

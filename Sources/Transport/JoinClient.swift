@@ -13,7 +13,8 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// How an agent gets its first certificate. It trusts no one but a server whose chain leads to the CA that its token pins.
+/// How an agent gets its first certificate. It trusts no one but a server whose chain leads to the CA that its token
+/// pins.
 public enum JoinClient {
     public struct Joined: Sendable {
         public let credentials: NodeCredentials
@@ -73,7 +74,8 @@ public enum JoinClient {
             let credentials = try NodeCredentials(
                 certificateDER: Array(answer.certificateDer), key: self.key, caDER: Array(answer.caDer))
             let chain = [credentials.certificateDER, credentials.caDER]
-            guard try CertificateVerifier(token: self.token).verify(chainDER: chain, now: self.now) == self.identity else {
+            guard try CertificateVerifier(token: self.token).verify(chainDER: chain, now: self.now) == self.identity
+            else {
                 throw .untrustedCertificate("it is for \(credentials.identity), not for \(self.identity)")
             }
             return credentials
@@ -107,7 +109,8 @@ public enum JoinClient {
                 }
             }
         let connected =
-            parsed.socketAddress.map { bootstrap.connect(to: $0) } ?? bootstrap.connect(host: parsed.host, port: parsed.port)
+            parsed.socketAddress.map { bootstrap.connect(to: $0) }
+            ?? bootstrap.connect(host: parsed.host, port: parsed.port)
         connected.whenFailure { answer.fail(TransportError.unreachable(address: address, reason: "\($0)")) }
         do {
             let response = try await answer.futureResult.get()

@@ -63,7 +63,8 @@ extension PeerConnection {
             let tls = try NIOSSLClientHandler(
                 context: security.contexts.client, serverHostname: nil,
                 customVerificationCallback: security.verification(into: peer))
-            try channel.pipeline.syncOperations.addHandlers(tls, InitiatorHandler(self, attempt: attempt, verified: peer))
+            try channel.pipeline.syncOperations.addHandlers(
+                tls, InitiatorHandler(self, attempt: attempt, verified: peer))
         }
     }
 

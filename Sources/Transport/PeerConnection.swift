@@ -8,8 +8,8 @@ import Protocol
 import Raft
 import Units
 
-/// The connection to one address: made at once, made again when it breaks, until it is closed. All methods may be called
-/// from any thread and return without waiting for the network, but for the async `call`.
+/// The connection to one address: made at once, made again when it breaks, until it is closed. All methods may be
+/// called from any thread and return without waiting for the network, but for the async `call`.
 public final class PeerConnection: Sendable {
     /// What all connections of a pool share.
     struct Surroundings: Sendable {
@@ -72,8 +72,8 @@ public final class PeerConnection: Sendable {
 
     // MARK: Raft
 
-    /// Queues a message and returns; whether it arrives is not known. Messages that wait while a connection is being made
-    /// are sent when it stands; those that wait when it breaks are dropped.
+    /// Queues a message and returns; whether it arrives is not known. Messages that wait while a connection is being
+    /// made are sent when it stands; those that wait when it breaks are dropped.
     public func send(raft message: Raft.Message) { self.send(raft: CollectionOfOne(message)) }
 
     /// The same for a batch, with one lock and one wake-up.
@@ -93,13 +93,14 @@ public final class PeerConnection: Sendable {
         let number: UInt64
     }
 
-    /// Sends a request; the answer comes as a value, also one that says that the request failed over there. Waits at most
-    /// `timeout`, for the connection and the answer together; a request without a timeout of its own gets this one.
-    /// Cancelling the task gives up the call and tells the other side.
+    /// Sends a request; the answer comes as a value, also one that says that the request failed over there. Waits at
+    /// most `timeout`, for the connection and the answer together; a request without a timeout of its own gets this
+    /// one. Cancelling the task gives up the call and tells the other side.
     public func call(_ request: PeerRequest, timeout: Duration) async throws(TransportError) -> PeerResponse {
         let cancellation = NIOLockedValueBox<(isCancelled: Bool, number: CallNumber?)>((false, nil))
         let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: CheckedContinuation<Result<PeerResponse, TransportError>, Never>) in
+            await withCheckedContinuation {
+                (continuation: CheckedContinuation<Result<PeerResponse, TransportError>, Never>) in
                 let number = self.call(request, timeout: timeout) { continuation.resume(returning: $0) }
                 let isCancelled = cancellation.withLockedValue { state in
                     state.number = number
@@ -154,7 +155,8 @@ public final class PeerConnection: Sendable {
         let result = self.state.withLockedValue { state -> Result<(UInt64, Bool, Bool), TransportError> in
             if case .closed = state.phase { return .failure(.shutDown) }
             do throws(TransportError) {
-                let number = try state.calls.add(request, deadline: deadline, settings: settings, completion: completion)
+                let number = try state.calls.add(
+                    request, deadline: deadline, settings: settings, completion: completion)
                 let mustSetTimer = state.timer.map { deadline < $0 } ?? true
                 if mustSetTimer { state.timer = deadline }
                 return .success((number, Self.claimDrain(&state), mustSetTimer))

@@ -44,8 +44,8 @@ public protocol PeerHandler: Sendable {
     /// Any other request. The task is cancelled when the requester gives up or goes away.
     func handle(_ request: PeerRequest, from peer: NodeIdentity) async -> PeerResponse
 
-    /// A request for a certificate from somebody who has none yet: nothing is known about the sender but the token in the
-    /// request.
+    /// A request for a certificate from somebody who has none yet: nothing is known about the sender but the token in
+    /// the request.
     func sign(_ request: PeerSignCertificate) async -> PeerResponse
 
     /// Once per accepted connection, in pairs. Connections of one peer may overlap: count them, or keep the newest.

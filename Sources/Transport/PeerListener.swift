@@ -6,7 +6,8 @@ import NIOPosix
 import NIOSSL
 import Units
 
-/// Accepts connections from servers and agents. Each gets TLS 1.3 with the cluster's certificates; there is no plain mode.
+/// Accepts connections from servers and agents. Each gets TLS 1.3 with the cluster's certificates; there is no plain
+/// mode.
 public final class PeerListener: Sendable {
     private let channel: any Channel
     private let accepted: AcceptedConnections

@@ -25,8 +25,8 @@ public enum RaftWireError: Error, Equatable, Sendable, CustomStringConvertible {
 }
 
 extension RaftWire {
-    /// Terms, indexes, positions and sequences stay below this (2^62), so that counting up from one can't overflow: at a
-    /// thousand million a second it would take 146 years to get there.
+    /// Terms, indexes, positions and sequences stay below this (2^62), so that counting up from one can't overflow:
+    /// at a thousand million a second it would take 146 years to get there.
     public static let numberMax: UInt64 = 1 << 62
     public static let membersMax = 64
     public static let textBytesMax = 512
@@ -192,7 +192,9 @@ extension RaftWire {
 
     public static func decode(_ wire: PeerMember) throws(RaftWireError) -> Raft.Member {
         guard wire.id != 0 else { throw .invalid(field: "member.id", reason: "is 0") }
-        guard wire.name.utf8.count <= Self.textBytesMax else { throw .invalid(field: "member.name", reason: "is too long") }
+        guard wire.name.utf8.count <= Self.textBytesMax else {
+            throw .invalid(field: "member.name", reason: "is too long")
+        }
         guard wire.address.utf8.count <= Self.textBytesMax else {
             throw .invalid(field: "member.address", reason: "is too long")
         }

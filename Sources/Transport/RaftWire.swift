@@ -9,9 +9,9 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// Raft messages to their wire form and back. Encoding is total. Decoding checks all that the algorithm takes for granted
-/// about a message's shape (order of entries, sorted member lists, numbers that can be counted up from), so that bytes
-/// from outside can't trip an invariant; it knows nothing about the receiver's state.
+/// Raft messages to their wire form and back. Encoding is total. Decoding checks all that the algorithm takes for
+/// granted about a message's shape (order of entries, sorted member lists, numbers that can be counted up from), so
+/// that bytes from outside can't trip an invariant; it knows nothing about the receiver's state.
 public enum RaftWire {
     public static func encode(_ message: Raft.Message) -> PeerRaftMessage {
         var wire = PeerRaftMessage()

@@ -2,8 +2,8 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Protocol
 
-/// The calls of one accepted connection that are being answered. Answers may come from any thread; they are gathered and
-/// written by the connection's event loop, one flush for all that are there.
+/// The calls of one accepted connection that are being answered. Answers may come from any thread; they are gathered
+/// and written by the connection's event loop, one flush for all that are there.
 final class Replies: Sendable {
     private enum Running: Sendable {
         /// A proposal, or a task that has not been noted yet.
@@ -68,8 +68,8 @@ final class Replies: Sendable {
         if self.state.withLockedValue({ Self.enqueue(call, response, &$0) }) { self.scheduleDrain() }
     }
 
-    /// The requester no longer waits. A task sees its cancellation and counts until it has ended; a proposal has nothing to
-    /// cancel and counts no longer.
+    /// The requester no longer waits. A task sees its cancellation and counts until it has ended; a proposal has
+    /// nothing to cancel and counts no longer.
     func cancel(_ call: UInt64) {
         let running = self.state.withLockedValue { state in
             if case .started = state.running[call] { return state.running.removeValue(forKey: call) }

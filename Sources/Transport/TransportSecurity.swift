@@ -25,8 +25,8 @@ public final class TransportSecurity: Sendable {
     private let now: @Sendable () -> UnixSeconds
     private let refusal: @Sendable (NodeIdentity) -> String?
 
-    /// `now` is what validity is checked against. `refusal` turns nodes away that have a good certificate, with the text
-    /// that they are told: revoked ones. It is called on event loops and must be quick.
+    /// `now` is what validity is checked against. `refusal` turns nodes away that have a good certificate, with the
+    /// text that they are told: revoked ones. It is called on event loops and must be quick.
     public init(
         _ credentials: NodeCredentials,
         now: @escaping @Sendable () -> UnixSeconds = { .now() },

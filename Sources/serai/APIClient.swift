@@ -47,7 +47,8 @@ struct APIClient: Sendable {
         _ method: HTTPVerb, _ path: String, query: [(String, String?)] = [], body: [UInt8]? = nil,
         timeout: TimeAmount = .seconds(60)
     ) async throws -> APIResponse {
-        let response = try await self.open(method, path, query: query, body: body.map(ByteBuffer.init(bytes:)), timeout: timeout)
+        let response = try await self.open(
+            method, path, query: query, body: body.map(ByteBuffer.init(bytes:)), timeout: timeout)
         do {
             let collected = try await response.body.collect(upTo: Self.bodyMax)
             return APIResponse(
@@ -65,7 +66,8 @@ struct APIClient: Sendable {
     ) async throws -> APIResponse {
         let response = try await self.send(method, path, query: query, body: body)
         guard response.status == 200 else {
-            throw CommandFailure("\(prefix): Unexpected response code: \(response.status) (\(Self.trimmed(response.text)))")
+            throw CommandFailure(
+                "\(prefix): Unexpected response code: \(response.status) (\(Self.trimmed(response.text)))")
         }
         return response
     }

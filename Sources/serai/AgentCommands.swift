@@ -19,7 +19,8 @@ struct AgentCommand: AsyncParsableCommand {
             throw CommandFailure("==> \(error)")
         }
         do {
-            try await runAgent(settings)
+            let arguments = self.arguments
+            try await runAgent(settings) { try AgentConfiguration.load(arguments: arguments) }
         } catch {
             throw CommandFailure("==> Error starting agent: \(error)")
         }

@@ -21,10 +21,13 @@ struct CatalogDatacenters: AsyncParsableCommand {
 }
 
 enum JSONText {
-    static func list(_ items: [String]) -> String {
+    static func list(_ items: [String]) -> String { (try? self.of(items)) ?? "[]" }
+
+    /// Indented, with sorted keys.
+    static func of(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .withoutEscapingSlashes]
-        return (try? encoder.encode(items)).map { String(decoding: $0, as: UTF8.self) } ?? "[]"
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
     }
 }
 
@@ -81,7 +84,8 @@ struct CatalogNodes: AsyncParsableCommand {
         if let near { query.append(("near", near)) }
         if let filter { query.append(("filter", filter)) }
         let path =
-            self.service.map { "/v1/catalog/service/" + Endpoint.percentEncoded($0, keeping: "") } ?? "/v1/catalog/nodes"
+            self.service.map { "/v1/catalog/service/" + Endpoint.percentEncoded($0, keeping: "") }
+            ?? "/v1/catalog/nodes"
         let answer = try await self.api.client().demand(
             .GET, path, query: Listing.query(self.api, query), failing: "Error listing nodes")
         if self.api.format == .json { return Output.line(APIClient.trimmed(answer.text)) }
@@ -92,7 +96,9 @@ struct CatalogNodes: AsyncParsableCommand {
         Output.print(
             table: [head]
                 + rows.map { row in
-                    let short = [row.node, self.detailed ? row.id : String(row.id.prefix(8)), row.address, row.datacenter]
+                    let short = [
+                        row.node, self.detailed ? row.id : String(row.id.prefix(8)), row.address, row.datacenter,
+                    ]
                     guard self.detailed else { return short }
                     return short + [Listing.pairs(row.taggedAddresses), Listing.pairs(row.meta ?? row.nodeMeta)]
                 })
@@ -137,7 +143,9 @@ struct CatalogServices: AsyncParsableCommand {
         var found: [String: Set<String>] = [:]
         if path != nil {
             let known = try answer.decoded(NodeServices?.self)
-            for service in (known?.services ?? [:]).values { found[service.name, default: []].formUnion(service.tags ?? []) }
+            for service in (known?.services ?? [:]).values {
+                found[service.name, default: []].formUnion(service.tags ?? [])
+            }
         } else {
             found = try answer.decoded([String: [String]].self).mapValues(Set.init)
         }
@@ -189,7 +197,9 @@ struct MembersCommand: AsyncParsableCommand {
             return segment
         }
         var isServer: Bool { self.tags["role"] == "consul" }
-        var place: String { self.address.contains(":") ? "[\(self.address)]:\(self.port)" : "\(self.address):\(self.port)" }
+        var place: String {
+            self.address.contains(":") ? "[\(self.address)]:\(self.port)" : "\(self.address):\(self.port)"
+        }
     }
 
     func run() async throws {

@@ -17,9 +17,7 @@ struct InfoCommand: AsyncParsableCommand {
         let answer = try await self.api.client().demand(.GET, "/v1/agent/self", failing: "Error querying agent")
         let stats = try answer.decoded(Itself.self).stats
         if self.api.format == .json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            return Output.line(String(decoding: try encoder.encode(stats), as: UTF8.self))
+            return Output.line(try JSONText.of(stats))
         }
         for (section, values) in stats.sorted(by: { $0.key < $1.key }) {
             Output.line("\(section):")
@@ -29,7 +27,8 @@ struct InfoCommand: AsyncParsableCommand {
 }
 
 struct LeaveCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "leave", abstract: "Leaves the cluster and stops the agent")
+    static let configuration = CommandConfiguration(
+        commandName: "leave", abstract: "Leaves the cluster and stops the agent")
     @OptionGroup var api: APIOptions
 
     func run() async throws {
@@ -46,7 +45,9 @@ struct ForceLeaveCommand: AsyncParsableCommand {
     @Argument(help: "The node's name.") var nodes: [String] = []
 
     func run() async throws {
-        guard self.nodes.count == 1 else { throw CommandFailure("A single node name must be specified to force leave.") }
+        guard self.nodes.count == 1 else {
+            throw CommandFailure("A single node name must be specified to force leave.")
+        }
         _ = try await self.api.client().demand(
             .PUT, "/v1/agent/force-leave/" + Endpoint.percentEncoded(self.nodes[0], keeping: ""),
             query: self.prune ? [("prune", "1")] : [], failing: "Error force leaving")
@@ -79,7 +80,8 @@ struct JoinCommand: AsyncParsableCommand {
 }
 
 struct ReloadCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "reload", abstract: "Makes an agent read its files again")
+    static let configuration = CommandConfiguration(
+        commandName: "reload", abstract: "Makes an agent read its files again")
     @OptionGroup var api: APIOptions
 
     func run() async throws {
@@ -96,7 +98,7 @@ struct OperatorCommand: AsyncParsableCommand {
 struct OperatorRaft: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "raft", abstract: "Shows and changes which servers take part in consensus",
-        subcommands: [RaftListPeers.self, RaftRemovePeer.self, RaftTransferLeader.self])
+        subcommands: [RaftListPeers.self, RaftRecover.self, RaftRemovePeer.self, RaftTransferLeader.self])
 }
 
 struct RaftListPeers: AsyncParsableCommand {
@@ -175,7 +177,7 @@ struct RaftTransferLeader: AsyncParsableCommand {
 struct SnapshotCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "snapshot", abstract: "Saves and restores the cluster's whole state",
-        subcommands: [SnapshotRestore.self, SnapshotSave.self])
+        subcommands: [SnapshotInspect.self, SnapshotRestore.self, SnapshotSave.self])
 }
 
 struct SnapshotSave: AsyncParsableCommand {
@@ -234,7 +236,8 @@ struct SnapshotRestore: AsyncParsableCommand {
         let answer = try await client.send(.PUT, "/v1/snapshot", body: Array(bytes), timeout: .minutes(10))
         guard answer.status == 200 else {
             throw CommandFailure(
-                "Error restoring snapshot: Unexpected response code: \(answer.status) (\(APIClient.trimmed(answer.text)))")
+                "Error restoring snapshot: Unexpected response code: \(answer.status) (\(APIClient.trimmed(answer.text)))"
+            )
         }
         Output.line("Restored snapshot")
     }
@@ -262,7 +265,8 @@ struct SessionRow: Decodable {
 }
 
 struct SessionCreate: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "create", abstract: "Makes a session and prints its id")
+    static let configuration = CommandConfiguration(
+        commandName: "create", abstract: "Makes a session and prints its id")
     @OptionGroup var api: APIOptions
     @Option(name: .customLong("name"), help: "A name for people.") var name = ""
     @Option(name: .customLong("node"), help: "The node it stands on; the agent's by default.") var node: String?
@@ -280,7 +284,8 @@ struct SessionCreate: AsyncParsableCommand {
         fields["LockDelay"] = self.lockDelay
         fields["Behavior"] = self.behavior
         let answer = try await self.api.client().demand(
-            .PUT, "/v1/session/create", body: Array(try JSONEncoder().encode(fields)), failing: "Error creating session")
+            .PUT, "/v1/session/create", body: Array(try JSONEncoder().encode(fields)), failing: "Error creating session"
+        )
         if self.api.format == .json { return Output.line(APIClient.trimmed(answer.text)) }
         Output.line(try answer.decoded([String: String].self)["ID"] ?? "")
     }
@@ -292,7 +297,8 @@ struct SessionList: AsyncParsableCommand {
     @Option(name: .customLong("node"), help: "Only those of this node.") var node: String?
 
     func run() async throws {
-        let path = self.node.map { "/v1/session/node/" + Endpoint.percentEncoded($0, keeping: "") } ?? "/v1/session/list"
+        let path =
+            self.node.map { "/v1/session/node/" + Endpoint.percentEncoded($0, keeping: "") } ?? "/v1/session/list"
         let answer = try await self.api.client().demand(
             .GET, path, query: Listing.query(self.api, []), failing: "Error listing sessions")
         if self.api.format == .json { return Output.line(APIClient.trimmed(answer.text)) }
@@ -311,7 +317,8 @@ struct SessionRenew: AsyncParsableCommand {
 
     func run() async throws {
         _ = try await self.api.client().demand(
-            .PUT, "/v1/session/renew/" + Endpoint.percentEncoded(self.id, keeping: ""), failing: "Error renewing session")
+            .PUT, "/v1/session/renew/" + Endpoint.percentEncoded(self.id, keeping: ""),
+            failing: "Error renewing session")
         Output.line("Renewed session: \(self.id)")
     }
 }

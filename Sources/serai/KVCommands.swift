@@ -136,7 +136,8 @@ struct KVPut: AsyncParsableCommand {
     @Flag(name: .customLong("base64"), help: "The data is base 64.") var base64 = false
     @Flag(name: .customLong("cas"), help: "Write only if the key still has -modify-index (0: does not exist).")
     var cas = false
-    @Option(name: .customLong("modify-index"), help: "The ModifyIndex that -cas compares with.") var modifyIndex: UInt64?
+    @Option(name: .customLong("modify-index"), help: "The ModifyIndex that -cas compares with.") var modifyIndex:
+        UInt64?
     @Option(name: .customLong("flags"), help: "Number kept with the key.") var flags: UInt64 = 0
     @Option(name: .customLong("session"), help: "Session that -acquire and -release act for.") var session: String?
     @Argument(help: "KEY [DATA]; DATA is text, @file, or - for standard input.") var arguments: [String] = []
@@ -181,12 +182,14 @@ struct KVPut: AsyncParsableCommand {
 }
 
 struct KVDelete: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "delete", abstract: "Deletes a key, or all under a prefix")
+    static let configuration = CommandConfiguration(
+        commandName: "delete", abstract: "Deletes a key, or all under a prefix")
 
     @OptionGroup var api: APIOptions
     @Flag(name: .customLong("recurse"), help: "Delete all keys with this prefix.") var recurse = false
     @Flag(name: .customLong("cas"), help: "Delete only if the key still has -modify-index.") var cas = false
-    @Option(name: .customLong("modify-index"), help: "The ModifyIndex that -cas compares with.") var modifyIndex: UInt64?
+    @Option(name: .customLong("modify-index"), help: "The ModifyIndex that -cas compares with.") var modifyIndex:
+        UInt64?
     @Argument(help: "Key or prefix.") var arguments: [String] = []
 
     func run() async throws {
@@ -207,7 +210,8 @@ struct KVDelete: AsyncParsableCommand {
 }
 
 struct KVExport: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "export", abstract: "Writes the keys under a prefix as JSON")
+    static let configuration = CommandConfiguration(
+        commandName: "export", abstract: "Writes the keys under a prefix as JSON")
 
     @OptionGroup var api: APIOptions
     @Argument(help: "Prefix; everything by default.") var arguments: [String] = []

@@ -11,7 +11,7 @@ struct Serai: AsyncParsableCommand {
     }
 
     static let commands: [any ParsableCommand.Type] = [
-        AgentCommand.self, CatalogCommand.self, ClusterCommand.self, ForceLeaveCommand.self,
+        AgentCommand.self, CatalogCommand.self, ClusterCommand.self, DebugCommand.self, ForceLeaveCommand.self,
         InfoCommand.self, JoinCommand.self, KVCommand.self, LeaveCommand.self, MaintCommand.self, MembersCommand.self,
         OperatorCommand.self, ReloadCommand.self, ServicesCommand.self, SessionCommand.self, SnapshotCommand.self,
         ValidateCommand.self, VersionCommand.self,

@@ -26,7 +26,9 @@ enum ServiceFile {
         } catch {
             throw CommandFailure("Error reading \(path): not valid JSON: \(error.text)")
         }
-        guard case .object(let fields) = document else { throw CommandFailure("Error reading \(path): must be an object") }
+        guard case .object(let fields) = document else {
+            throw CommandFailure("Error reading \(path): must be an object")
+        }
         var found: [ConfigurationValue] = []
         for (key, value) in fields {
             switch (key.lowercased(), value) {

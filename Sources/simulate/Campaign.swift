@@ -112,6 +112,7 @@ final class Campaign: Sendable {
     private func note(_ run: WorkerLine.Ended) {
         let count = self.state.withLock { state in
             state.runs.append(run)
+            if self.command.failFast, ["safety", "liveness", "crash"].contains(run.outcome) { state.next = self.end }
             return state.runs.count
         }
         if count % 10 == 0 { Console.progress("\(count) of \(self.command.seeds)") }

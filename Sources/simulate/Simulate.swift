@@ -44,6 +44,8 @@ struct Simulate: ParsableCommand {
     var tail = 120
     @Flag(help: "With --seed: print every event as it happens.")
     var verbose = false
+    @Flag(name: .customLong("fail-fast"), help: "Begin no more runs once a violation was found.")
+    var failFast = false
     @Flag(name: .customLong("trace-hash"), help: "Print each seed with the hash over all its events.")
     var traceHash = false
     @Option(help: "Append one JSON line about this invocation to a file.")
@@ -52,6 +54,9 @@ struct Simulate: ParsableCommand {
     var canary = false
     @Flag(help: .hidden)
     var worker = false
+
+    /// No run takes this long, by the clock on the wall, on any machine.
+    private static let secondsMax: UInt32 = 600
 
     static func main() {
         do {
@@ -113,6 +118,8 @@ struct Simulate: ParsableCommand {
             let level = self.level(of: seed)
             print(WorkerLine.begin(seed: seed, level: level))
             Console.flush()
+            // A run that never ends ends the worker, which its parent reports with the seed.
+            alarm(Self.secondsMax)
             let report = Simulation.run(seed: seed, level: level, canary: self.hasCanary(seed), traceCapacity: 1)
             print(WorkerLine.end(report))
             Console.flush()

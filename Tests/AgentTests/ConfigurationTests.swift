@@ -66,8 +66,9 @@ struct FlagTests {
     }
 
     @Test func anUnknownFlagIsNamedWithItsNearestNeighbour() {
-        #expect(complaint("-bootstrap-expct", "1") == "flag provided but not defined: -bootstrap-expct "
-            + "(did you mean -bootstrap-expect?)")
+        #expect(
+            complaint("-bootstrap-expct", "1") == "flag provided but not defined: -bootstrap-expct "
+                + "(did you mean -bootstrap-expect?)")
         #expect(complaint("-quux") == "flag provided but not defined: -quux")
     }
 
@@ -91,16 +92,20 @@ struct FlagTests {
         #expect(made.server && made.development && made.bootstrapExpect == 1)
         #expect(made.bindAddress == "127.0.0.1" && made.advertiseAddress == "127.0.0.1")
         #expect(made.ports.grpc == 8502 && made.logLevel == .debug && made.dataDirectory.isEmpty)
-        #expect(complaint("-dev", "-client", "0.0.0.0")
-            == "client_addr: -dev is open to all and stays on loopback; 0.0.0.0 is not")
-        #expect(complaint("-dev", "-bind", "10.0.0.7")
-            == "bind_addr: -dev is open to all and stays on loopback; 10.0.0.7 is not")
+        #expect(
+            complaint("-dev", "-client", "0.0.0.0")
+                == "client_addr: -dev is open to all and stays on loopback; 0.0.0.0 is not")
+        #expect(
+            complaint("-dev", "-bind", "10.0.0.7")
+                == "bind_addr: -dev is open to all and stays on loopback; 10.0.0.7 is not")
     }
 }
 
 @Suite("Files")
 struct FileTests {
-    @Test("Files of a folder are merged in lexical order: maps merge, lists append, the last scalar wins; flags win over all")
+    @Test(
+        "Files of a folder are merged in lexical order: maps merge, lists append, the last scalar wins; flags win over all"
+    )
     func filesMergeInLexicalOrder() throws {
         let files = [
             "10-base.json": """
@@ -160,24 +165,30 @@ struct FileTests {
 
     @Test("An unknown key is an error with its file, its whole path and the nearest known key")
     func anUnknownKeyIsNamed() throws {
-        #expect(try complaint(inFile: #"{"boostrap_expect": 3}"#)
-            == "FOLDER/a.json: invalid config key boostrap_expect (did you mean bootstrap_expect?)")
-        #expect(try complaint(inFile: #"{"ports": {"htp": 3}}"#)
-            == "FOLDER/a.json: invalid config key ports.htp (did you mean ports.http?)")
-        #expect(try complaint(inFile: #"{"zzzzzzzzzzzz": 3}"#)
-            == "FOLDER/a.json: invalid config key zzzzzzzzzzzz")
+        #expect(
+            try complaint(inFile: #"{"boostrap_expect": 3}"#)
+                == "FOLDER/a.json: invalid config key boostrap_expect (did you mean bootstrap_expect?)")
+        #expect(
+            try complaint(inFile: #"{"ports": {"htp": 3}}"#)
+                == "FOLDER/a.json: invalid config key ports.htp (did you mean ports.http?)")
+        #expect(
+            try complaint(inFile: #"{"zzzzzzzzzzzz": 3}"#)
+                == "FOLDER/a.json: invalid config key zzzzzzzzzzzz")
     }
 
     @Test("Consul's keys that we lack are refused where silence would mislead, and accepted where they are off")
     func consulKeysThatWeLackSaySo() throws {
-        #expect(try complaint(inFile: #"{"acl": {"enabled": true}}"#).contains("acl.enabled is Consul's, but not in Serai"))
+        #expect(
+            try complaint(inFile: #"{"acl": {"enabled": true}}"#).contains("acl.enabled is Consul's, but not in Serai"))
         #expect(try complaint(inFile: #"{"acl": {"enabled": false}, "ports": {"https": -1}}"#) == "accepted")
         #expect(try complaint(inFile: #"{"segment": "x"}"#).contains("Enterprise"))
         #expect(try complaint(inFile: #"{"ports": {"https": 8501}}"#).contains("ports.https is Consul's"))
     }
 
     @Test func consulKeysThatMeanNothingHereBecomeWarnings() throws {
-        let made = try withFiles(["a.json": #"{"ports": {"serf_lan": 8301}, "encrypt": "aaaa", "disable_update_check": true}"#]) {
+        let made = try withFiles([
+            "a.json": #"{"ports": {"serf_lan": 8301}, "encrypt": "aaaa", "disable_update_check": true}"#
+        ]) {
             try load("-server", "-bootstrap", "-data-dir", "/d", "-config-dir", $0)
         }
         #expect(made.warnings.count == 3)
@@ -187,17 +198,20 @@ struct FileTests {
 
     @Test func aValueOfTheWrongKindNamesKeyAndKind() throws {
         #expect(try complaint(inFile: #"{"server": "yes"}"#) == "FOLDER/a.json: server must be true or false, not text")
-        #expect(try complaint(inFile: #"{"ports": {"http": "8500"}}"#)
-            == "FOLDER/a.json: ports.http must be a whole number, not text")
-        #expect(try complaint(inFile: #"{"session_ttl_min": 10}"#)
-            == "FOLDER/a.json: session_ttl_min must be a duration such as \"10s\" or \"150ms\", not a whole number")
+        #expect(
+            try complaint(inFile: #"{"ports": {"http": "8500"}}"#)
+                == "FOLDER/a.json: ports.http must be a whole number, not text")
+        #expect(
+            try complaint(inFile: #"{"session_ttl_min": 10}"#)
+                == "FOLDER/a.json: session_ttl_min must be a duration such as \"10s\" or \"150ms\", not a whole number")
         #expect(try complaint(inFile: #"{"retry_join": [1]}"#).contains("retry_join must be a list of texts"))
         #expect(try complaint(inFile: #"{"services": {}}"#).contains("services must be a list of objects"))
     }
 
     @Test func aFileThatIsMissingBrokenOrNoJSONIsNamed() throws {
-        #expect(complaint("-config-file", "/nowhere/a.json")
-            == "/nowhere/a.json: can't be read: no such file or folder")
+        #expect(
+            complaint("-config-file", "/nowhere/a.json")
+                == "/nowhere/a.json: can't be read: no such file or folder")
         #expect(try complaint(inFile: "{\"server\": tru}").hasPrefix("FOLDER/a.json: not valid JSON: "))
         #expect(try complaint(inFile: "[]").contains("the outermost value must be an object, not a list"))
         #expect(try complaint(inFile: "").hasPrefix("FOLDER/a.json: not valid JSON: "))
@@ -206,8 +220,9 @@ struct FileTests {
     }
 
     @Test func aDurationWithoutUnitIsRefused() throws {
-        #expect(try complaint(inFile: #"{"session_ttl_min": "10"}"#)
-            == "session_ttl_min: \"10\" is no duration; write a number with a unit, such as 10s, 150ms or 1h30m")
+        #expect(
+            try complaint(inFile: #"{"session_ttl_min": "10"}"#)
+                == "session_ttl_min: \"10\" is no duration; write a number with a unit, such as 10s, 150ms or 1h30m")
     }
 }
 
@@ -223,12 +238,18 @@ struct ValidationTests {
                 ["-data-dir", "/d", "-server", "-bootstrap-expect", "3"],
                 "retry_join: a server that expects 3 needs the others' addresses"
             ),
-            (["-data-dir", "/d", "-server"], "retry_join: a server without bootstrap_expect joins others; name one of them"),
+            (
+                ["-data-dir", "/d", "-server"],
+                "retry_join: a server without bootstrap_expect joins others; name one of them"
+            ),
             (
                 ["-data-dir", "/d", "-server", "-bootstrap", "-http-port", "70000"],
                 "ports.http: must be a port from 1 to 65535, or -1 to turn it off, not 70000"
             ),
-            (["-data-dir", "/d", "-server", "-bootstrap", "-dns-port", "8500"], "ports.dns: is 8500, as is ports.http"),
+            (
+                ["-data-dir", "/d", "-server", "-bootstrap", "-dns-port", "8500"],
+                "ports.dns: is 8500, as is ports.http"
+            ),
             (["-data-dir", "/d", "-server", "-bootstrap", "-server-port", "-1"], "ports.server: can't be turned off"),
             (["-data-dir", "/d", "-server", "-bootstrap", "-bind", "host"], "bind_addr: \"host\" is no IP address"),
             (
@@ -274,14 +295,17 @@ struct ValidationTests {
     }
 
     @Test func electionsMustTakeLongerThanHeartbeats() throws {
-        #expect(try complaint(inFile: #"{"raft": {"heartbeat_interval": "600ms"}}"#)
-            == "raft.election_timeout_min: must be at least twice raft.heartbeat_interval")
-        #expect(try complaint(inFile: #"{"raft": {"election_timeout_min": "2s"}}"#)
-            == "raft.election_timeout_max: must exceed raft.election_timeout_min")
+        #expect(
+            try complaint(inFile: #"{"raft": {"heartbeat_interval": "600ms"}}"#)
+                == "raft.election_timeout_min: must be at least twice raft.heartbeat_interval")
+        #expect(
+            try complaint(inFile: #"{"raft": {"election_timeout_min": "2s"}}"#)
+                == "raft.election_timeout_max: must exceed raft.election_timeout_min")
     }
 
     @Test func severalAddressesAreForAPersonToChooseFrom() {
-        let two = AgentConfiguration.Machine(hostName: "h", addresses: ["10.0.0.1", "10.0.0.2", "fd00::1"], workingDirectory: "/")
+        let two = AgentConfiguration.Machine(
+            hostName: "h", addresses: ["10.0.0.1", "10.0.0.2", "fd00::1"], workingDirectory: "/")
         var found = ""
         do {
             _ = try AgentConfiguration.load(arguments: ["-server", "-bootstrap", "-data-dir", "/d"], machine: two)

@@ -54,7 +54,8 @@ struct Forger {
             SubjectAlternativeNames(uris.map { .uniformResourceIdentifier($0) })
         }
         if leaf.hasUnknownCriticalExtension {
-            try extensions.append(Certificate.Extension(oid: [1, 3, 6, 1, 4, 1, 99999, 1], critical: true, value: [5, 0]))
+            try extensions.append(
+                Certificate.Extension(oid: [1, 3, 6, 1, 4, 1, 99999, 1], critical: true, value: [5, 0]))
         }
         return try self.signed(subject: DistinguishedName { CommonName("web-1") }, leaf.key, extensions)
     }

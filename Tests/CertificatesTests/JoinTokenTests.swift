@@ -107,7 +107,8 @@ import Units
         }
     }
 
-    /// Somebody who knows the format makes the checksum fit; the MAC stands in the way. Each body byte is changed in turn.
+    /// Somebody who knows the format makes the checksum fit; the MAC stands in the way. Each body byte is changed in
+    /// turn.
     @Test func aForgedTokenIsStoppedByItsMAC() throws {
         let secret = ClusterSecret.generate(now: start)
         let token = try JoinToken(role: .agent, secret: secret, now: start)

@@ -105,7 +105,9 @@ import Foundation
     private let secret = ClusterSecret.generate(now: start)
     private let key = NodeKey.generate()
 
-    private func request(_ role: String = "agent", name: String = "web-1", token: String = "") throws -> PeerSignCertificate {
+    private func request(_ role: String = "agent", name: String = "web-1", token: String = "") throws
+        -> PeerSignCertificate
+    {
         var request = PeerSignCertificate()
         request.csrDer = Data(try self.key.certificateRequest(name: name))
         request.name = name
@@ -115,7 +117,9 @@ import Foundation
         return request
     }
 
-    private func token(_ role: NodeRole = .agent, _ secret: ClusterSecret? = nil, lifetime: Int64? = nil) throws -> String {
+    private func token(_ role: NodeRole = .agent, _ secret: ClusterSecret? = nil, lifetime: Int64? = nil) throws
+        -> String
+    {
         try JoinToken(role: role, secret: secret ?? self.secret, now: start, lifetime: lifetime).text
     }
 
@@ -156,7 +160,8 @@ import Foundation
         let own = try identity(self.secret)
         _ = try authority.answer(self.request(), from: own, now: start)
         for other in [
-            try identity(self.secret, name: "web-2"), try identity(self.secret, id: 8), try identity(self.secret, .server),
+            try identity(self.secret, name: "web-2"), try identity(self.secret, id: 8),
+            try identity(self.secret, .server),
         ] {
             let request = try self.request()
             #expect(throws: CertificatesError.self) { try authority.answer(request, from: other, now: start) }

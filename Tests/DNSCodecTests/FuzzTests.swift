@@ -100,10 +100,12 @@ struct FuzzTests {
         case 5:
             data = .srv(
                 DNSServiceLocation(
-                    priority: 1, weight: UInt16.random(in: 0...9, using: &numbers), port: 80, target: self.randomName(&numbers)))
+                    priority: 1, weight: UInt16.random(in: 0...9, using: &numbers), port: 80,
+                    target: self.randomName(&numbers)))
         default: data = .other(DNSRecordType(rawValue: 700), bytes(Int.random(in: 0...40, using: &numbers), &numbers))
         }
-        return DNSRecord(name: self.randomName(&numbers), timeToLive: UInt32.random(in: 0...9, using: &numbers), data: data)
+        return DNSRecord(
+            name: self.randomName(&numbers), timeToLive: UInt32.random(in: 0...9, using: &numbers), data: data)
     }
 
     private func randomMessage(_ numbers: inout TestNumbers) -> DNSMessage {

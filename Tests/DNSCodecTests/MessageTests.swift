@@ -54,7 +54,9 @@ struct MessageTests {
     }
 
     @Test func valuesWithoutRoomOnTheWireAreRefused() {
-        func encode(_ data: DNSRecordData) throws { _ = try DNSMessage(answers: [DNSRecord(name: .root, data: data)]).encoded() }
+        func encode(_ data: DNSRecordData) throws {
+            _ = try DNSMessage(answers: [DNSRecord(name: .root, data: data)]).encoded()
+        }
         #expect(throws: DNSCodecError.valueTooLarge(field: "A address")) { try encode(.a([1, 2, 3])) }
         #expect(throws: DNSCodecError.valueTooLarge(field: "AAAA address")) { try encode(.aaaa([1])) }
         #expect(throws: DNSCodecError.valueTooLarge(field: "TXT string")) {
@@ -176,7 +178,9 @@ struct DecodingTests {
             [0, 1, 0, 0, 0, 0, 0, answers, 0, 0, 0, additional] + records
         }
         #expect(throws: DNSCodecError.badOPT) { try DNSMessage(decoding: message(answers: 1, additional: 0, opt)) }
-        #expect(throws: DNSCodecError.badOPT) { try DNSMessage(decoding: message(answers: 0, additional: 2, opt + opt)) }
+        #expect(throws: DNSCodecError.badOPT) {
+            try DNSMessage(decoding: message(answers: 0, additional: 2, opt + opt))
+        }
         #expect(throws: DNSCodecError.badOPT) {
             try DNSMessage(decoding: message(answers: 0, additional: 1, [1, 97] + opt))
         }

@@ -20,7 +20,8 @@ enum Samples {
             primary: self.name("ns.consul."), mailbox: self.name("hostmaster.consul."), serial: 4_000_000_000,
             refresh: 3600, retry: 600, expire: 86_400, minimum: 0)
         return DNSMessage(
-            id: 0xFFFF, isResponse: true, opcode: 2, authoritative: true, recursionDesired: true, recursionAvailable: true,
+            id: 0xFFFF, isResponse: true, opcode: 2, authoritative: true, recursionDesired: true,
+            recursionAvailable: true,
             authenticData: true, checkingDisabled: true, responseCode: DNSResponseCode(rawValue: 0x123),
             questions: [DNSQuestion(name: owner, type: .any), DNSQuestion(name: .root, type: .ns, class: .any)],
             answers: [
@@ -52,9 +53,11 @@ enum Samples {
             id: 7, isResponse: true, questions: [DNSQuestion(name: owner, type: .srv)], extension: `extension`)
         for number in 0..<count {
             let target = self.name("node-\(number).node.dc1.consul.")
-            let location = DNSServiceLocation(priority: 1, weight: 1, port: UInt16(truncatingIfNeeded: number), target: target)
+            let location = DNSServiceLocation(
+                priority: 1, weight: 1, port: UInt16(truncatingIfNeeded: number), target: target)
             message.answers.append(DNSRecord(name: owner, data: .srv(location)))
-            message.additional.append(DNSRecord(name: target, data: .a([10, 0, UInt8(number >> 8), UInt8(number & 255)])))
+            message.additional.append(
+                DNSRecord(name: target, data: .a([10, 0, UInt8(number >> 8), UInt8(number & 255)])))
         }
         return message
     }

@@ -63,7 +63,13 @@ import Testing
         arguments: [
             (#"{"TTL":"1s"}"#, "500 Invalid Session TTL '1000000000', must be between [10s=24h0m0s]"),
             (#"{"TTL":"25h"}"#, "500 Invalid Session TTL '90000000000000', must be between [10s=24h0m0s]"),
+            (#"{"TTL":"-5s"}"#, "500 Invalid Session TTL '-5000000000', must be between [10s=24h0m0s]"),
             (#"{"TTL":"xs"}"#, "500 Session TTL 'xs' invalid: time: invalid duration \"xs\""),
+            (
+                #"{"Behavior":5}"#,
+                "400 Request decode failed: json: cannot unmarshal number into Go struct field .Behavior"
+                    + " of type structs.SessionBehavior"
+            ),
             (#"{"Behavior":"x"}"#, "500 Invalid Behavior setting 'x'"),
             (#"{"Node":"x"}"#, "500 Missing node registration"),
             (#"{"Checks":["x"]}"#, "500 Missing check 'x' registration"),

@@ -174,6 +174,16 @@ import Testing
         }
     }
 
+    @Test func garbageAfterARequestDoesNotTakeItsAnswer() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send("PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1 garbage\r\n\r\n")
+            #expect(try await client.response().body == "true")
+            #expect(try await client.isAtEnd())
+        }
+    }
+
     @Test func snapshotsAreStreamedBothWays() async throws {
         let desk = self.desk
         try await self.serving(desk) { port in

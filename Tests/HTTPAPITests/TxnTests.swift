@@ -58,6 +58,7 @@ import Testing
             ("", "400 Failed to parse body: EOF"),
             (#"{"a":1}"#, "400 Failed to parse body: json: cannot unmarshal object into Go value of type api.TxnOps"),
             (#"[{"Foo":{}}]"#, "400 Failed to parse body: json: unknown field \"Foo\""),
+            (#"[{"KV":{"Verb":"get","Key":"t","Foo":1}}]"#, "400 Failed to parse body: json: unknown field \"Foo\""),
             (
                 #"[{"KV":{"Verb":"set","Key":"t","Value":"%%"}}]"#,
                 "400 Failed to parse body: illegal base64 data at input byte 0"

@@ -6,10 +6,11 @@ struct CheckStatusMachineTests {
     private func shown(_ results: String, passing: UInt32 = 0, warning: UInt32 = 0, critical: UInt32 = 0) -> String {
         var machine = CheckStatusMachine(
             successBeforePassing: passing, failuresBeforeWarning: warning, failuresBeforeCritical: critical)
-        return String(results.map { letter -> Character in
-            let result: HealthStatus = letter == "p" ? .passing : letter == "w" ? .warning : .critical
-            return machine.record(result)?.rawValue.first ?? "-"
-        })
+        return String(
+            results.map { letter -> Character in
+                let result: HealthStatus = letter == "p" ? .passing : letter == "w" ? .warning : .critical
+                return machine.record(result)?.rawValue.first ?? "-"
+            })
     }
 
     @Test func withoutThresholdsEachResultSpeaks() {

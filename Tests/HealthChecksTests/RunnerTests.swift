@@ -118,7 +118,8 @@ import Units
     @Test func aTTLThatRunsOutIsCriticalOnce() async {
         let fresh = await self.reports(CheckPlan(id: "ttl", kind: .ttl(remaining: .milliseconds(10), lastOutput: "")))
         #expect(fresh == [CheckReport(id: "ttl", run: 7, status: .critical, output: "TTL expired")])
-        let spoken = await self.reports(CheckPlan(id: "ttl", kind: .ttl(remaining: .milliseconds(10), lastOutput: "hi")))
+        let spoken = await self.reports(
+            CheckPlan(id: "ttl", kind: .ttl(remaining: .milliseconds(10), lastOutput: "hi")))
         #expect(spoken[0].output == "TTL expired (last output before timeout follows): hi")
     }
 

@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
 import Synchronization
 
 /// A web server on a free port of the loopback: paths choose what it answers.
@@ -21,12 +22,16 @@ final class TestWebServer: Sendable {
     var requests: [Request] { self.seen.all }
     func url(_ path: String) -> String { "http://127.0.0.1:\(self.port)\(path)" }
 
-    init() async throws {
+    init(tls: TLSConfiguration? = nil) async throws {
         let seen = SeenRequests()
         self.seen = seen
+        let context = try tls.map { try NIOSSLContext(configuration: $0) }
         self.channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    if let context {
+                        try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
+                    }
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline()
                     try channel.pipeline.syncOperations.addHandler(TestWebHandler(seen: seen))
                 }
@@ -56,7 +61,8 @@ private final class TestWebHandler: ChannelInboundHandler {
         case .head(let head):
             var headers: [String: String] = [:]
             for (name, value) in head.headers { headers[name.lowercased(), default: ""] += value }
-            self.request = TestWebServer.Request(method: head.method.rawValue, uri: head.uri, headers: headers, body: "")
+            self.request = TestWebServer.Request(
+                method: head.method.rawValue, uri: head.uri, headers: headers, body: "")
         case .body(let buffer): self.request.body += String(buffer: buffer)
         case .end:
             self.seen.add(self.request)
@@ -79,7 +85,9 @@ private final class TestWebHandler: ChannelInboundHandler {
         default: body = "fine"
         }
         headers.add(name: "Content-Length", value: "\(body.utf8.count)")
-        context.write(self.wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
+        context.write(
+            self.wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))),
+            promise: nil)
         context.write(self.wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: body)))), promise: nil)
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
     }

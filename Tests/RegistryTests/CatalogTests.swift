@@ -203,7 +203,8 @@ struct CatalogQueryTests {
         try world.register(
             node: "n1", service: Make.service("web", id: "w1", tags: ["v1", "eu"]),
             checks: [Make.check("serfHealth"), Make.check("w1", service: "w1")])
-        try world.register(node: "n1", service: Make.service("db"), checks: [Make.check("db", "critical", service: "db")])
+        try world.register(
+            node: "n1", service: Make.service("db"), checks: [Make.check("db", "critical", service: "db")])
         return world
     }
 

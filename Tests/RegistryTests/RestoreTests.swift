@@ -3,6 +3,12 @@ import Registry
 import Testing
 import Units
 
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
 struct RestoreTests {
     private func begin(_ world: inout World, _ bytes: [UInt8], hash: [UInt8], total: UInt64? = nil) throws {
         var begin = LogRestoreBegin()
@@ -48,7 +54,7 @@ struct RestoreTests {
         #expect(applied.result.ok && applied.everythingTouched)
         #expect(applied.touched.count == Table.allCases.count)
         #expect(world.registry.hashes.restorable == source.registry.hashes.restorable)
-        #expect(world.get("mine") == nil && world.get("k/2")?.session == "s2")
+        #expect(world.get("mine") == nil && world.get("k/3")?.session == "s2")
         #expect(world.registry.allNodes().value.map(\.name) == ["n1"])
         #expect(world.registry.hashes == world.registry.recomputedHashes())
         #expect(world.registry.appliedIndex == LogIndex(world.index))
@@ -68,7 +74,7 @@ struct RestoreTests {
         #expect(registry.health(ofService: "none").index == now)
         #expect(registry.allNodes().index == now && registry.allSessions().index == now)
         // A key keeps its own, for compare-and-set.
-        #expect(registry.kvEntry("k/2").index == source.get("k/2")?.modifyIndex)
+        #expect(registry.kvEntry("k/3").index == source.get("k/3")?.modifyIndex)
     }
 
     @Test func rowsFromAnotherClustersFutureCountAsWrittenNow() throws {
@@ -78,12 +84,12 @@ struct RestoreTests {
         #expect(world.last.ok)
         let now = world.index
         #expect(now < 1000)
-        #expect(world.get("k/2")?.modifyIndex == now && world.get("k/2")?.createIndex == now)
+        #expect(world.get("k/3")?.modifyIndex == now && world.get("k/3")?.createIndex == now)
         #expect(world.registry.node(named: "n1").value?.modifyIndex == now)
         #expect(world.registry.allSessions().value.first?.createIndex == now)
         #expect(world.registry.hashes == world.registry.recomputedHashes())
         try world.destroy("s2")
-        #expect(world.get("k/2") == nil)
+        #expect(world.get("k/3") == nil)
     }
 
     @Test func whatBelongsToThisClustersLogStays() throws {

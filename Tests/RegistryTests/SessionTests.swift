@@ -32,7 +32,8 @@ struct SessionTests {
     }
 
     @Test func aSessionsChecksMustBeThereAndNotCritical() throws {
-        var world = try worldWithNode(checks: [Make.check("good"), Make.check("warn", "warning"), Make.check("bad", "")])
+        let checks = [Make.check("good"), Make.check("warn", "warning"), Make.check("bad", "")]
+        var world = try worldWithNode(checks: checks)
         try world.session("s1", checks: ["good", "none"])
         #expect(world.failure == "Missing check 'none' registration")
         try world.session("s1", serviceChecks: ["bad"])

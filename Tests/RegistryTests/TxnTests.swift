@@ -61,6 +61,16 @@ struct TxnKVTests {
             ])
     }
 
+    @Test func aWriteNeedsAKeyAndADeletedTreeDoesNot() throws {
+        var world = World()
+        try world.put("a")
+        let answer = try world.txn(
+            Make.kv(.kvSet, ""), Make.kv(.kvCas, ""), Make.kv(.kvGetTree, ""), Make.kv(.kvDeleteTree, ""))
+        #expect(answer.texts == ["0 Must provide key", "1 Must provide key"])
+        #expect(try world.txn(Make.kv(.kvGetTree, ""), Make.kv(.kvDeleteTree, "")).rows.count == 1)
+        #expect(world.registry.kvCount == 0)
+    }
+
     @Test func theVerbsThatHoldAnswerAsTheyShould() throws {
         var world = World()
         try world.register()
@@ -182,7 +192,8 @@ struct TxnCatalogTests {
                 "2 failed to delete node \"n1\", index is stale", "3 service \"x\" on node \"n1\" doesn't exist",
                 "4 failed to set service \"web\" on node \"n1\", index is stale",
                 "5 failed to delete service \"web\" on node \"n1\", index is stale",
-                "6 check \"x\" on node \"n1\" doesn't exist", "7 failed to set check \"c\" on node \"n1\", index is stale",
+                "6 check \"x\" on node \"n1\" doesn't exist",
+                "7 failed to set check \"c\" on node \"n1\", index is stale",
                 "8 failed to delete check \"c\" on node \"n1\", index is stale", "9 Missing node registration",
                 "10 Missing service registration",
             ])

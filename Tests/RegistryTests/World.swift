@@ -45,7 +45,8 @@ struct World {
     mutating func pass(seconds: UInt64) { self.now += seconds * 1_000_000_000 }
 
     func envelope(
-        _ kind: LogCommand.OneOf_Kind?, client: UInt64 = 0, sequence: UInt64 = 0, lowest: UInt64 = 0, decided: UInt64 = 0
+        _ kind: LogCommand.OneOf_Kind?, client: UInt64 = 0, sequence: UInt64 = 0, lowest: UInt64 = 0,
+        decided: UInt64 = 0
     ) -> LogEnvelope {
         var envelope = LogEnvelope()
         envelope.format = 1

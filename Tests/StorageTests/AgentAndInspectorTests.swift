@@ -41,7 +41,8 @@ import Units
         let (log, _) = try open(PosixFileSystem(), path)
         try log.setIdentity(Identity(node: "0d1f3a52-0000-4000-8000-000000000001", cluster: "c1"))
         try log.commit([batch(entries(1...5, term: 1), hard: vote(2, for: 3))])
-        try log.commit([batch([Entry(term: Term(2), index: LogIndex(6), payload: .configuration(configuration(1, 2)))])])
+        try log.commit([batch([Entry(term: Term(2), index: LogIndex(6), payload: .configuration(configuration(1, 2)))])]
+        )
         try log.writePromise()
     }
 
@@ -50,7 +51,9 @@ import Units
         let scratch = try TemporaryDirectory()
         try self.fill(directory.path)
         let files = PosixFileSystem()
-        let before = try files.list(directory.path).map { [UInt8]($0.utf8) + (try files.read("\(directory.path)/\($0)", at: 0, count: 1 << 22)) }
+        let before = try files.list(directory.path).map {
+            [UInt8]($0.utf8) + (try files.read("\(directory.path)/\($0)", at: 0, count: 1 << 22))
+        }
         let inspector = try LogInspector(directory: directory.path, scratch: scratch.path)
         let summary = try inspector.summary()
         #expect(summary.findings.isEmpty)
@@ -62,7 +65,9 @@ import Units
         #expect(shown.map(\.index) == [LogIndex(5), LogIndex(6)])
         #expect(shown.last?.payload == .configuration(configuration(1, 2)))
         #expect(try inspector.entries(from: LogIndex(1), to: LogIndex(99), limit: 2).count == 2)
-        let after = try files.list(directory.path).map { [UInt8]($0.utf8) + (try files.read("\(directory.path)/\($0)", at: 0, count: 1 << 22)) }
+        let after = try files.list(directory.path).map {
+            [UInt8]($0.utf8) + (try files.read("\(directory.path)/\($0)", at: 0, count: 1 << 22))
+        }
         #expect(before == after)
     }
 

@@ -14,7 +14,8 @@ import Units
             if !recovery.findings.isEmpty { return "findings: \(recovery.findings)" }
             if recovery.restored.quarantinedUntil != nil { return "quarantined" }
             if found != before && found != after {
-                return "log \(found.first)...\(found.last) \(found.hard), not \(before.first)...\(before.last) \(before.hard)"
+                return
+                    "log \(found.first)...\(found.last) \(found.hard), not \(before.first)...\(before.last) \(before.hard)"
                     + " or \(after.first)...\(after.last) \(after.hard)"
             }
             // It works on from there.
@@ -83,7 +84,9 @@ import Units
     }
 
     /// Runs every step of a script with the nth write (or sync) in it failing, for every n that there is.
-    private func sweepFailures(steps: Int, seed: UInt64, _ arm: (FaultDisk, UInt64) -> Void) throws -> (cases: Int, [String]) {
+    private func sweepFailures(steps: Int, seed: UInt64, _ arm: (FaultDisk, UInt64) -> Void) throws -> (
+        cases: Int, [String]
+    ) {
         var disk = freshDisk()
         var script = Script(seed: seed)
         var model = ModelLog()

@@ -22,7 +22,8 @@ import Units
         #expect(recovery.findings.isEmpty)
         #expect(restored.hardState == vote(2))
         #expect(restored.firstIndex == LogIndex(1) && restored.lastIndex == LogIndex(6))
-        #expect(restored.termRuns == [.init(first: LogIndex(1), term: Term(1)), .init(first: LogIndex(3), term: Term(2))])
+        #expect(
+            restored.termRuns == [.init(first: LogIndex(1), term: Term(1)), .init(first: LogIndex(3), term: Term(2))])
         #expect(restored.configurations.map(\.index) == [LogIndex(3)])
         #expect(restored.configurations.map(\.configuration) == [configuration(1, 2, 3)])
         #expect(restored.tail.map(\.index) == (1...6).map { LogIndex($0) })
@@ -98,7 +99,8 @@ import Units
         try log.commit([batch(entries(1...10, term: 1, bytes: 100), hard: vote(1))])
         #expect(try log.entries(from: LogIndex(2), to: LogIndex(8), maxBytes: 350).count == 3)
         #expect(try log.entries(from: LogIndex(2), to: LogIndex(8), maxBytes: 1).count == 1)
-        #expect(try log.entries(from: LogIndex(2), to: LogIndex(8), maxBytes: 1 << 20).last == command(8, 1, bytes: 100))
+        #expect(
+            try log.entries(from: LogIndex(2), to: LogIndex(8), maxBytes: 1 << 20).last == command(8, 1, bytes: 100))
         #expect(try log.entries(from: LogIndex(11), to: LogIndex(12), maxBytes: 100).isEmpty)
     }
 
@@ -140,7 +142,9 @@ import Units
         var settings = smallSettings
         settings.tailBytes = ByteCount(0)
         let snapshot = meta(40, 1, chain: chain)
-        #expect(try open(disk, settings: settings, snapshot: snapshot).1.restored.tail.map(\.index) == (41...50).map { LogIndex($0) })
+        #expect(
+            try open(disk, settings: settings, snapshot: snapshot).1.restored.tail.map(\.index)
+                == (41...50).map { LogIndex($0) })
         settings.tailBytes = ByteCount(1500)
         #expect(try open(disk, settings: settings, snapshot: snapshot).1.restored.tail.first?.index == LogIndex(36))
     }
@@ -238,7 +242,10 @@ import Units
         }
         let (_, recovery) = try open(disk)
         #expect(recovery.restored.hardState == vote(1))
-        #expect(recovery.restored.tail == [Entry(term: Term(1), index: LogIndex(1), payload: .configuration(configuration(1, 2, 3)))])
+        #expect(
+            recovery.restored.tail == [
+                Entry(term: Term(1), index: LogIndex(1), payload: .configuration(configuration(1, 2, 3)))
+            ])
 
         let (voted, _) = try open(freshDisk())
         try voted.commit([batch(hard: vote(3, for: 2))])
@@ -247,7 +254,8 @@ import Units
 
     @Test func aJointConfigurationComesBackAsItWas() throws {
         let disk = freshDisk()
-        let joint = Configuration(voters: [member(1), member(4)], outgoing: [member(1), member(2)], learners: [member(2), member(9)])
+        let joint = Configuration(
+            voters: [member(1), member(4)], outgoing: [member(1), member(2)], learners: [member(2), member(9)])
         let entry = Entry(term: Term(1), index: LogIndex(1), payload: .configuration(joint))
         do { try open(disk).0.commit([batch([entry], hard: vote(1))]) }
         #expect(try open(disk).1.restored.tail == [entry])

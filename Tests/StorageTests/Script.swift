@@ -46,9 +46,9 @@ struct Script {
         switch self.draw(20) {
         case 0...1: return (.promise, after)
         case 2: return (.checkpoint, after)
-        case 3 where model.entries.count > 12:
-            let snapshot = model.first + 8
-            let through = model.first + self.draw(8)
+        case 3 where model.entries.count > 12, 9 where model.entries.count > 12, 10 where model.entries.count > 12:
+            let snapshot = model.last - 4
+            let through = model.first + self.draw(snapshot - model.first)
             after.compact(through: through)
             return (.compact(snapshot: snapshot, through: through), after)
         case 4...6:
@@ -56,9 +56,10 @@ struct Script {
             let hard = vote(term, for: self.draw(2) == 0 ? nil : 1 + self.draw(3))
             after.hard = hard
             return (.commit([batch(hard: hard)]), after)
-        case 7...8 where model.entries.count > 9:
+        case 7...8 where model.last > (model.snapshot?.index.rawValue ?? 0):
             // A new leader takes the end back and puts its own there.
-            let from = model.last - self.draw(5)
+            let committed = model.snapshot?.index.rawValue ?? 0
+            let from = max(model.last - min(model.last - 1, self.draw(5)), committed + 1)
             let term = max(model.hard.term.rawValue, model.lastTerm) + 1
             after.truncate(from: from)
             let fresh = freshEntries(from, 1 + self.draw(4), term: term, draw: self.draw(200))
@@ -71,7 +72,8 @@ struct Script {
             for _ in 0...self.draw(3) {
                 let fresh = freshEntries(after.last + 1, 1 + self.draw(4), term: term, draw: self.draw(900))
                 after.entries += fresh
-                batches.append(batch(fresh, hard: after.hard.term.rawValue < term ? vote(term) : nil, commit: model.last))
+                batches.append(
+                    batch(fresh, hard: after.hard.term.rawValue < term ? vote(term) : nil, commit: model.last))
                 if after.hard.term.rawValue < term { after.hard = vote(term) }
             }
             return (.commit(batches), after)
@@ -108,7 +110,11 @@ func contents(_ log: LogStorage, _ recovery: Recovery) throws -> ModelLog {
     model.hard = recovery.restored.hardState
     model.snapshot = recovery.restored.snapshot
     if log.lastIndex >= log.firstIndex {
-        model.entries = try log.entries(from: log.firstIndex, to: log.lastIndex, maxBytes: .max)
+        // All of it fits into the tail.
+        model.entries = recovery.restored.tail
+        if model.entries.first?.index != log.firstIndex {
+            model.entries = try log.entries(from: log.firstIndex, to: log.lastIndex, maxBytes: .max)
+        }
     }
     return model
 }

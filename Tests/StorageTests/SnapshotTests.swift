@@ -19,16 +19,19 @@ import Units
             rows.append(
                 .kv(
                     KVEntry(
-                        key: ByteKey("app/key-\(1000 + number)"), value: Array("value \(number)".utf8), flags: UInt64(number),
+                        key: ByteKey("app/key-\(1000 + number)"), value: Array("value \(number)".utf8),
+                        flags: UInt64(number),
                         createIndex: 10, modifyIndex: UInt64(20 + number))))
         }
         rows += [
             .kv(KVEntry(key: ByteKey("caf\u{E9}"), value: [], flags: .max, createIndex: 1, modifyIndex: 2)),
-            .kv(KVEntry(key: ByteKey("cafe\u{301}"), value: [0, 1, 0xFF], lockIndex: 3, createIndex: 1, modifyIndex: 2)),
+            .kv(
+                KVEntry(key: ByteKey("cafe\u{301}"), value: [0, 1, 0xFF], lockIndex: 3, createIndex: 1, modifyIndex: 2)),
             .kv(KVEntry(key: ByteKey([0xFE, 0x00, 0x41]), value: [0xC3, 0x28], createIndex: 1, modifyIndex: 2)),
             .session(
                 Session(
-                    id: "5e55-1", name: "it's \"mine\"", node: "n1", nodeChecks: ["serfHealth"], serviceChecks: ["a", ""],
+                    id: "5e55-1", name: "it's \"mine\"", node: "n1", nodeChecks: ["serfHealth"],
+                    serviceChecks: ["a", ""],
                     lockDelay: .seconds(15), behavior: .delete, ttl: .seconds(30), ttlText: "30s", createIndex: 5,
                     modifyIndex: 6)),
             .node(
@@ -39,15 +42,18 @@ import Units
                     createIndex: 4, modifyIndex: 5)),
             .service(
                 ServiceInstance(
-                    node: "n1", id: "web-1", name: "web", kind: "typical", tags: ["v2", "v1", "v2"], address: "10.0.0.9", port: 8080,
+                    node: "n1", id: "web-1", name: "web", kind: "typical", tags: ["v2", "v1", "v2"],
+                    address: "10.0.0.9", port: 8080,
                     taggedAddresses: [TaggedServiceAddress(tag: "lan", address: "10.0.0.9", port: 8080)],
                     meta: StringMap(["version": "2"]), weightPassing: 10, weightWarning: 1, enableTagOverride: true,
-                    socketPath: "/run/web.sock", proxyJSON: Array("{\"Mode\":\"\"}".utf8), connectJSON: [], createIndex: 7,
+                    socketPath: "/run/web.sock", proxyJSON: Array("{\"Mode\":\"\"}".utf8), connectJSON: [],
+                    createIndex: 7,
                     modifyIndex: 8)),
             .check(
                 HealthCheck(
                     node: "n1", id: "web:alive", name: "alive", status: .warning, notes: "n", output: "o\u{0}o",
-                    serviceID: "web-1", serviceName: "web", serviceTags: ["v2", "v1", "v2"], type: "http", interval: "10s",
+                    serviceID: "web-1", serviceName: "web", serviceTags: ["v2", "v1", "v2"], type: "http",
+                    interval: "10s",
                     timeout: "1s", definitionJSON: Array("{}".utf8), createIndex: 9, modifyIndex: 9)),
             .tombstone(key: ByteKey("gone"), index: 33, wallTime: 1_700_000_000_000_000_000),
             .lockDelay(key: ByteKey("lock/a"), until: 1_700_000_000_000_000_001),
@@ -156,7 +162,10 @@ import Units
         _ = try self.write(store, 9)
         _ = try self.write(store, 10)
         disk.crash(seed: 0, .keepAll)
-        let rows = [9: try self.rows(self.registry(index: 9)), 10: try self.rows(self.registry(index: 10)), 20: try self.rows(self.registry(index: 20))]
+        let rows = [
+            9: try self.rows(self.registry(index: 9)), 10: try self.rows(self.registry(index: 10)),
+            20: try self.rows(self.registry(index: 20)),
+        ]
         var points = 0
         var complaints: [String] = []
         try disk.observing {
@@ -166,8 +175,12 @@ import Units
                 do {
                     let newest = try SnapshotStore(directory: "/s", fileSystem: copy).newest()
                     let index = Int(newest.meta?.index.rawValue ?? 0)
-                    if index != 10 && index != 20 { complaints.append("\(points) \(mode): \(index) \(newest.findings)") }
-                    if newest.registry.map({ self.rows($0) }) != rows[index] { complaints.append("\(points) \(mode): other rows") }
+                    if index != 10 && index != 20 {
+                        complaints.append("\(points) \(mode): \(index) \(newest.findings)")
+                    }
+                    if newest.registry.map({ self.rows($0) }) != rows[index] {
+                        complaints.append("\(points) \(mode): other rows")
+                    }
                     // The next one can be written, whatever lies about.
                     if points % 8 == 0 { _ = try self.write(SnapshotStore(directory: "/s", fileSystem: copy), 30) }
                 } catch { complaints.append("\(points) \(mode): \(error)") }
@@ -194,9 +207,12 @@ import Units
 
     // MARK: - Transfer
 
-    private func chunk(_ store: SnapshotStore, _ meta: SnapshotMeta, _ offset: UInt64, _ bytes: Int = 5000) throws -> Message.SnapshotChunk {
+    private func chunk(_ store: SnapshotStore, _ meta: SnapshotMeta, _ offset: UInt64, _ bytes: Int = 5000) throws
+        -> Message.SnapshotChunk
+    {
         let read = try #require(try store.readChunk(meta, offset: offset, maxBytes: bytes))
-        return Message.SnapshotChunk(meta: meta, offset: offset, data: read.data, checksum: read.checksum, isLast: read.isLast)
+        return Message.SnapshotChunk(
+            meta: meta, offset: offset, data: read.data, checksum: read.checksum, isLast: read.isLast)
     }
 
     @Test func aSnapshotTravelsInChunksAndResumesAfterARestart() throws {

@@ -5,9 +5,9 @@ import Testing
 import Units
 
 #if canImport(Glibc)
-    import Glibc
+import Glibc
 #else
-    import Darwin
+import Darwin
 #endif
 
 /// Names for simulated disks: SQLite knows them by name in the whole process, and tests run side by side.
@@ -84,7 +84,8 @@ func vote(_ term: UInt64, for node: UInt64? = nil) -> HardState {
 
 /// Opens and recovers.
 func open(
-    _ files: any FileSystem, _ directory: String = "/n1", settings: StorageSettings = smallSettings, snapshot: SnapshotMeta? = nil
+    _ files: any FileSystem, _ directory: String = "/n1", settings: StorageSettings = smallSettings,
+    snapshot: SnapshotMeta? = nil
 ) throws -> (LogStorage, Recovery) {
     let log = try LogStorage(directory: directory, settings: settings, fileSystem: files)
     return (log, try log.recover(snapshot: snapshot))
@@ -92,6 +93,7 @@ func open(
 
 func meta(_ index: UInt64, _ term: UInt64, chain: [UInt8]) -> SnapshotMeta {
     SnapshotMeta(
-        index: LogIndex(index), term: Term(term), configuration: configuration(1, 2, 3), configurationIndex: LogIndex(1),
+        index: LogIndex(index), term: Term(term), configuration: configuration(1, 2, 3),
+        configurationIndex: LogIndex(1),
         totalBytes: 0, sha256: [UInt8](repeating: 0, count: 32), chain: chain)
 }

@@ -1,5 +1,6 @@
 import Certificates
 import NIOConcurrencyHelpers
+import NIOSSL
 import Protocol
 import Testing
 import Transport
@@ -106,7 +107,8 @@ import Units
         let cluster = try TestCluster()
         let revoked = NIOLockedValueBox(false)
         let server = try await TestServer(
-            cluster, refusal: { identity in
+            cluster,
+            refusal: { identity in
                 identity.nodeID == NodeID(2) && revoked.withLockedValue { $0 } ? "this node was revoked" : nil
             })
         let client = try TestClient(server: 2, cluster)
@@ -280,7 +282,8 @@ import Units
                 let count = Int.random(in: 0..<40, using: &generator)
                 bytes += [0, 0, 0, UInt8(count)]
                 // Half of the frames begin with a valid field: a Raft message, a request, a cancellation.
-                let first: UInt8 = [0x1A, 0x22, 0x32, 0x08, UInt8.random(in: .min ... .max, using: &generator)]
+                let first: UInt8 =
+                    [0x1A, 0x22, 0x32, 0x08, UInt8.random(in: .min ... .max, using: &generator)]
                     .randomElement(using: &generator) ?? 0
                 bytes += (0..<count).map { $0 == 0 ? first : UInt8.random(in: .min ... .max, using: &generator) }
             }

@@ -32,7 +32,8 @@ import Units
         #expect(server.handler.seen.signings == 1)
         #expect(server.handler.seen.up.isEmpty)
         let client = try TestClient(joined.credentials)
-        let response = try await client.pool.connection(to: server.address).call(httpRequest([4]), timeout: .seconds(30))
+        let response = try await client.pool.connection(to: server.address).call(
+            httpRequest([4]), timeout: .seconds(30))
         #expect(Array(response.http.body) == [4])
         client.pool.shutdown()
         await server.stop()

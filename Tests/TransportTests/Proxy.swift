@@ -42,7 +42,8 @@ final class Proxy: Sendable {
                             try near.pipeline.syncOperations.addHandler(Glue(far, mode))
                             try far.pipeline.syncOperations.addHandler(Glue(near, mode))
                         }.flatMap {
-                            near.setOption(.autoRead, value: true).and(far.setOption(.autoRead, value: true)).map { _ in }
+                            near.setOption(.autoRead, value: true).and(far.setOption(.autoRead, value: true)).map { _ in
+                            }
                         }
                     }
             }
@@ -92,8 +93,10 @@ final class Proxy: Sendable {
             guard let allowed else {
                 self.mode.withLockedValue { $0 = .forward }
                 // The first part of what came is still passed on.
-                self.other.writeAndFlush(bytes.getSlice(at: bytes.readerIndex, length: bytes.readableBytes / 2) ?? bytes)
-                    .whenComplete { [other = self.other] _ in other.close(promise: nil) }
+                self.other.writeAndFlush(
+                    bytes.getSlice(at: bytes.readerIndex, length: bytes.readableBytes / 2) ?? bytes
+                )
+                .whenComplete { [other = self.other] _ in other.close(promise: nil) }
                 context.close(promise: nil)
                 return
             }

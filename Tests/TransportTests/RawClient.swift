@@ -86,7 +86,9 @@ final class RawClient: Sendable {
     /// The text with which the other side turned this one away; waits until it has closed the connection.
     func refusal() async throws -> String? {
         try await self.waitUntilClosed()
-        for case .hello(let hello) in self.frames.compactMap(\.kind) where !hello.refusal.isEmpty { return hello.refusal }
+        for case .hello(let hello) in self.frames.compactMap(\.kind) where !hello.refusal.isEmpty {
+            return hello.refusal
+        }
         return nil
     }
 

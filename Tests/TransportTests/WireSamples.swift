@@ -6,7 +6,8 @@ enum WireSamples {
     static func chunk(from: UInt64, to: UInt64, bytes: Int) -> Raft.Message {
         let meta = Raft.SnapshotMeta(
             index: LogIndex(10), term: Term(2), configuration: Raft.Configuration(voters: [Raft.Member(id: NodeID(1))]),
-            configurationIndex: LogIndex(1), totalBytes: UInt64(bytes), sha256: [UInt8](repeating: 1, count: 32), chain: [])
+            configurationIndex: LogIndex(1), totalBytes: UInt64(bytes), sha256: [UInt8](repeating: 1, count: 32),
+            chain: [])
         return Raft.Message(
             from: NodeID(from), to: NodeID(to), term: Term(2),
             body: .snapshotChunk(
@@ -17,7 +18,8 @@ enum WireSamples {
     static func message(_ generator: inout SeededGenerator) -> Raft.Message {
         let term = UInt64.random(in: 1..<1 << 40, using: &generator)
         return Raft.Message(
-            from: NodeID(.random(in: 1 ... .max, using: &generator)), to: NodeID(.random(in: 1 ... .max, using: &generator)),
+            from: NodeID(.random(in: 1 ... .max, using: &generator)),
+            to: NodeID(.random(in: 1 ... .max, using: &generator)),
             term: Term(term), body: self.body(term, &generator))
     }
 

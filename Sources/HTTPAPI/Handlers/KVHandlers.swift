@@ -25,8 +25,7 @@ enum KVHandlers {
     }
 
     private static func reply(_ request: APIRequest, _ entries: [KVEntry], _ mark: ReadMark) -> APIResponse {
-        guard let first = entries.first else { return APIResponse(status: 404, mark: mark) }
-        if request.query.has("raw") { return self.raw(first, mark) }
+        if entries.isEmpty { return APIResponse(status: 404, mark: mark) }
         return .json(request, mark: mark, capacity: entries.count * 160) { writer in
             writer.array(entries) { $0.kvEntry($1) }
         }

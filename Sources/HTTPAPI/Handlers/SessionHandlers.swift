@@ -29,7 +29,12 @@ enum SessionHandlers {
         var behavior = ""
         var create = try request.decode { json throws(JSONError) in
             let fields = try JSONFields(json, type: "structs.Session")
-            behavior = try fields.string("Behavior")
+            if let value = fields["Behavior"] {
+                guard case .string(let text) = value else {
+                    throw fields.mismatch(value, "Behavior", "structs.SessionBehavior")
+                }
+                behavior = text
+            }
             return try self.read(fields, over: base)
         }
         switch behavior {
@@ -79,14 +84,17 @@ enum SessionHandlers {
 
     private static func readTTL(_ create: inout LogSessionCreate, _ settings: HTTPAPISettings) throws(APIError) {
         if create.ttlText.isEmpty { return }
+        let bounds =
+            "\(GoDuration.format(settings.sessionTTLMinimum))=\(GoDuration.format(settings.sessionTTLMaximum))"
+        if create.ttlText.hasPrefix("-"), let below = GoDuration.parse(String(create.ttlText.dropFirst())) {
+            throw APIError(500, "Invalid Session TTL '-\(below.rawValue)', must be between [\(bounds)]")
+        }
         guard let ttl = GoDuration.parse(create.ttlText) else {
             throw APIError(
                 500, "Session TTL '\(create.ttlText)' invalid: time: invalid duration \"\(create.ttlText)\"")
         }
         if ttl == .zero { return }
         if ttl < settings.sessionTTLMinimum || ttl > settings.sessionTTLMaximum {
-            let bounds =
-                "\(GoDuration.format(settings.sessionTTLMinimum))=\(GoDuration.format(settings.sessionTTLMaximum))"
             throw APIError(500, "Invalid Session TTL '\(ttl.rawValue)', must be between [\(bounds)]")
         }
         create.ttlNs = ttl.rawValue

@@ -132,11 +132,7 @@ private struct TxnDecoder {
     /// Nil for an element that holds no operation.
     private mutating func operation(_ element: JSONValue, _ position: Int) throws(JSONError) -> LogTxnOp? {
         let fields = try JSONFields(element, type: "api.TxnOp")
-        for name in fields.names
-        where !["KV", "Node", "Service", "Check", "Session"].contains(where: { equalsIgnoringCase($0.utf8, name.utf8) })
-        {
-            throw JSONError("json: unknown field \"\(name)\"")
-        }
+        try fields.refuseOthers(than: ["KV", "Node", "Service", "Check", "Session"])
         var operation = LogTxnOp()
         if let kv = try fields.object("KV", type: "api.KVTxnOp") {
             operation.kind = try self.kv(kv, position).map { .kv($0) }
@@ -160,6 +156,8 @@ private struct TxnDecoder {
     }
 
     private mutating func kv(_ fields: JSONFields, _ position: Int) throws(JSONError) -> LogTxnKV? {
+        try fields.refuseOthers(
+            than: ["Verb", "Key", "Value", "Flags", "Index", "Session", "Namespace", "Partition"])
         var kv = LogTxnKV()
         let verb = try fields.string("Verb")
         kv.key = .init(try fields.string("Key").utf8)

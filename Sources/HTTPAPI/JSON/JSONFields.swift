@@ -22,7 +22,12 @@ struct JSONFields {
         }
     }
 
-    var names: [String] { self.fields.map(\.name) }
+    /// Transactions take no field that they do not know.
+    func refuseOthers(than names: [String]) throws(JSONError) {
+        for field in self.fields where !names.contains(where: { self.matches(field.name, $0) }) {
+            throw JSONError("json: unknown field \"\(field.name)\"")
+        }
+    }
 
     /// Nil when absent or `null`.
     subscript(name: String) -> JSONValue? {

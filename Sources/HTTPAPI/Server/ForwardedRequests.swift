@@ -44,13 +44,17 @@ extension HTTPAPI {
     }
 
     private func encode(collecting response: APIResponse) async -> PeerHTTPResponse {
-        guard let stream = response.stream else { return self.encode(response) }
+        let tooLarge = APIResponse.text(413, "the answer is too large for an agent to pass on: ask a server")
+        guard let stream = response.stream else {
+            let fits = response.body.readableBytes <= self.settings.maximumForwardedBody.rawValue
+            return self.encode(fits ? response : tooLarge)
+        }
         var response = response
         response.stream = nil
         do {
             while var piece = try await stream.next() {
                 if response.body.readableBytes + piece.readableBytes > self.settings.maximumForwardedBody.rawValue {
-                    return self.encode(.text(413, "the answer is too large for an agent to pass on: ask a server"))
+                    return self.encode(tooLarge)
                 }
                 response.body.writeBuffer(&piece)
             }

@@ -201,17 +201,20 @@ final class HTTPAssembler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.signal.end(.closed)
-        if error is HTTPParserError, self.unanswered == 0 {
-            self.state = .discarding
-            let text =
-                "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
-                + "Content-Length: 15\r\n\r\n400 Bad Request"
-            context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(string: text)), promise: nil)
-            self.lingerThenClose(context: context)
-        } else {
+        guard error is HTTPParserError else {
+            self.signal.end(.closed)
             context.close(promise: nil)
+            return
         }
+        self.state = .discarding
+        // What came in order before the damage is answered first.
+        self.isDraining = true
+        if self.unanswered > 0 { return }
+        let text =
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+            + "Content-Length: 15\r\n\r\n400 Bad Request"
+        context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(string: text)), promise: nil)
+        self.lingerThenClose(context: context)
     }
 
     /// A connection that neither waits for an answer of ours nor says anything is closed; so is one whose request does
@@ -220,7 +223,7 @@ final class HTTPAssembler: ChannelDuplexHandler {
         let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         self.idleCheck = context.eventLoop.scheduleTask(in: self.limits.idleCheckInterval) {
             let (assembler, context) = loopBound.value
-            if assembler.isOverdue {
+            if assembler.isOverdue(isWritable: context.channel.isWritable) {
                 context.close(promise: nil)
             } else {
                 assembler.scheduleIdleCheck(context: context)
@@ -228,9 +231,11 @@ final class HTTPAssembler: ChannelDuplexHandler {
         }
     }
 
-    private var isOverdue: Bool {
-        if self.unanswered > 0 { return false }
+    private func isOverdue(isWritable: Bool) -> Bool {
         let passed = NIODeadline.now() - self.lastActivity
+        // A reader that takes nothing of its answer holds memory for it.
+        if !isWritable && passed > self.limits.writing { return true }
+        if self.unanswered > 0 { return false }
         switch self.state {
         case .idle: return passed > self.limits.idle
         case .collecting, .streaming, .discarding: return passed > self.limits.reading

@@ -9,6 +9,8 @@ struct ConnectionLimits: Sendable {
     var idle: TimeAmount = .minutes(10)
     /// Between two packets of one request.
     var reading: TimeAmount = .seconds(30)
+    /// While the client takes nothing of its answer.
+    var writing: TimeAmount = .seconds(60)
     var idleCheckInterval: TimeAmount = .seconds(15)
     /// How long a connection that closes goes on reading what the client still sends.
     var linger: TimeAmount = .milliseconds(500)
@@ -73,7 +75,15 @@ struct HTTPConnections: ServerChildChannel {
         }
     }
 
+    /// Runs on the connection's event loop: a request that needs no other thread is read, answered and written without
+    /// a change of threads.
     func handle(value connection: Connection, logger: Logger) async {
+        await withTaskExecutorPreference(EventLoopExecutor(connection.channel.eventLoop)) {
+            await self.serve(connection, logger: logger)
+        }
+    }
+
+    private func serve(_ connection: Connection, logger: Logger) async {
         do {
             try await connection.parts.executeThenClose { inbound, outbound in
                 let reader = IncomingReader(inbound.makeAsyncIterator())
@@ -127,6 +137,18 @@ struct HTTPConnections: ServerChildChannel {
             try await outbound.write(.part(chunk))
         }
         try await outbound.write(.end(closes: closes))
+    }
+}
+
+/// Runs a task's jobs on an event loop.
+private final class EventLoopExecutor: TaskExecutor {
+    private let loop: any EventLoop
+
+    init(_ loop: any EventLoop) { self.loop = loop }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        self.loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }
 }
 

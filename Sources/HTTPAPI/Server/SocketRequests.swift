@@ -57,7 +57,18 @@ extension HTTPAPI {
             body: body,
             stream: stream, connection: connection)
         request.readHeaders(head.headers)
-        return await self.respond(to: request)
+        if request.isQuick { return await self.respond(to: request) }
+        // A long list must not hold up the other connections of this one's event loop.
+        return await withTaskExecutorPreference(globalConcurrentExecutor) { [request] in
+            await self.respond(to: request)
+        }
+    }
+}
+
+extension APIRequest {
+    /// One key: microseconds of work.
+    fileprivate var isQuick: Bool {
+        self.path.hasPrefix("/v1/kv/") && (self.query.isEmpty || !(self.query.has("recurse") || self.query.has("keys")))
     }
 }
 
