@@ -201,10 +201,10 @@ extension Server {
         }
     }
 
-    /// Where a peer is reached: as the configuration says, or as it introduced itself.
+    /// Where a peer is reached: as it introduced itself, else as the configuration says.
     private func address(of id: NodeID) -> String? {
-        let configured = self.loop.published.withLock { $0.configuration.member(id)?.address }
-        return configured ?? self.addresses.withLock { $0[id] }
+        if let introduced = self.addresses.withLock({ $0[id] }) { return introduced }
+        return self.loop.published.withLock { $0.configuration.member(id)?.address }
     }
 
     /// Runs until cancelled: a new certificate when half of the old one's time is over.

@@ -48,13 +48,15 @@ extension Server {
     func propose(
         _ envelope: LogEnvelope, from peer: NodeIdentity, reply: @escaping @Sendable (PeerResponse) -> Void
     ) -> Bool {
+        var envelope = envelope
         if peer.role == .agent {
             // A server that leads answers at once; another has to forward.
             guard self.isLeader else { return false }
-            guard Self.concernsOwnNode(envelope.command, of: peer.name) else {
+            guard Self.concernsOwnNode(envelope.command, of: peer) else {
                 reply(Self.onlyOwnNode)
                 return true
             }
+            Self.sign(&envelope, as: peer)
         }
         let deadline = SystemClock.now() + .seconds(30)
         let taken = self.loop.ask(.propose(envelope, deadline: deadline) { reply(RefusalWire.response(to: $0)) })
@@ -62,17 +64,28 @@ extension Server {
         return true
     }
 
+    /// What an agent says of itself does not count; its numbering does, so that a retry is applied once.
+    private static func sign(_ envelope: inout LogEnvelope, as peer: NodeIdentity) {
+        envelope.identity = peer.name
+        envelope.originNode = peer.nodeID.rawValue
+        envelope.decidedInTerm = 0
+    }
+
     private static var onlyOwnNode: PeerResponse {
         .failure(403, "an agent may write only its own node's registrations", notProposed: true)
     }
 
-    static func concernsOwnNode(_ command: LogCommand, of name: String) -> Bool {
+    /// Under its own name and id alone: a registration with another node's id would take that node's name away.
+    static func concernsOwnNode(_ command: LogCommand, of peer: NodeIdentity) -> Bool {
         switch command.kind {
         case .register(let register):
-            register.node.name == name && register.checks.allSatisfy { $0.node.isEmpty || $0.node == name }
-        case .deregister(let deregister): deregister.node == name
-        case .batch(let batch): batch.commands.allSatisfy { Self.concernsOwnNode($0, of: name) }
-        default: false
+            register.node.name == peer.name && (register.node.id.isEmpty || register.node.id == peer.nodeID.uuid)
+                && register.checks.allSatisfy { $0.node.isEmpty || $0.node == peer.name }
+        case .deregister(let deregister): deregister.node == peer.name
+        case .batch(let batch): batch.commands.allSatisfy { Self.concernsOwnNode($0, of: peer) }
+        case .kvPut, .kvDelete, .txn, .sessionCreate, .sessionDestroy, .stateHash, .restoreBegin, .restoreChunk,
+            .restoreCommit, .setFeatureLevel, .revokeNode, nil:
+            false
         }
     }
 
@@ -185,8 +198,10 @@ extension Server {
     /// An agent's own registrations, forwarded to the leader wherever it is. The agent's numbering stays, so that a
     /// retry through another server is applied once.
     private func proposeForAgent(_ envelope: LogEnvelope, from peer: NodeIdentity) async -> PeerResponse {
-        guard peer.role == .server || Self.concernsOwnNode(envelope.command, of: peer.name) else {
-            return Self.onlyOwnNode
+        var envelope = envelope
+        if peer.role == .agent {
+            guard Self.concernsOwnNode(envelope.command, of: peer) else { return Self.onlyOwnNode }
+            Self.sign(&envelope, as: peer)
         }
         do throws(ClusterError) {
             var response = PeerResponse()

@@ -93,10 +93,14 @@ public final class Server: Sendable {
     public var isLeader: Bool { self.loop.published.withLock { $0.isLeader } }
 
     var leader: (member: Member, isSelf: Bool)? {
-        self.loop.published.withLock { published in
+        let known = self.loop.published.withLock { published -> (member: Member, isSelf: Bool)? in
             if published.isLeader { return (Member(id: self.nodeID), true) }
             return published.leaderMember.map { ($0, false) }
         }
+        guard var known, !known.isSelf else { return known }
+        // It may have moved since its address was written into the configuration.
+        if let introduced = self.addresses.withLock({ $0[known.member.id] }) { known.member.address = introduced }
+        return known
     }
 }
 

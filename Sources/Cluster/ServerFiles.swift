@@ -43,6 +43,13 @@ final class OpenedLog: @unchecked Sendable {
         return self.storage
     }
 
+    /// The name that the newest configuration has for a server; nil when it has none.
+    func name(of id: NodeID) -> String? {
+        let restored = self.recovery.restored
+        let newest = restored.configurations.last?.configuration ?? restored.snapshot?.configuration
+        return newest?.member(id)?.name
+    }
+
     /// Nothing was ever written to it: no entry, no snapshot, and nothing that was lost.
     var isEmpty: Bool {
         let restored = self.recovery.restored
@@ -78,6 +85,11 @@ struct ServerFiles: Sendable {
         }
         let secret = try Self.secret(settings, isFirstStart: isFirstStart)
         let identity = try Self.identity(log, secret, settings)
+        if let name = log.name(of: identity), name != settings.nodeName {
+            throw .setting(
+                "the data directory belongs to the server '\(name)', not to '\(settings.nodeName)': to rename a server, let "
+                    + "it leave and start it anew")
+        }
         return try Self.certified(log, secret, identity, settings)
     }
 

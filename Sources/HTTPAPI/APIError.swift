@@ -25,7 +25,7 @@ struct APIError: Error, Sendable, Equatable {
     }
 }
 
-// The one place that turns what the rooms below say into status and text (consul.md §1.0).
+// The one place that turns what the rooms below say into status and text (Consul's HTTP API).
 extension APIError {
     init(_ error: ClusterError) {
         switch error {

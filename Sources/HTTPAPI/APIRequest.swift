@@ -47,7 +47,7 @@ struct APIRequest: Sendable {
     /// How many bytes of the path the route's pattern took: the rest is the key, the id, the name.
     var matched = 0
     var query: Query
-    /// The secret that the request carries: `?token`, else `X-Consul-Token`, else `Authorization: Bearer`; "" when none.
+    /// The secret that the request carries: `?token`, `X-Consul-Token` or `Authorization: Bearer`; "" when none.
     var token: String
     /// Who the authorizer says is asking.
     var identity = ""

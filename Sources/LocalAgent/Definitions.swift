@@ -1,6 +1,6 @@
 import Units
 
-/// What `PUT /v1/agent/service/register` or a configuration file says about a service (consul.md §1.4).
+/// What `PUT /v1/agent/service/register` or a configuration file says about a service (Consul's API page Agent/Service).
 /// The HTTP API and the configuration decode it; `validate()` holds what both must refuse.
 public struct ServiceDefinition: Sendable, Equatable {
     /// "" means: same as `name`. See `effectiveID`.
@@ -44,7 +44,7 @@ public struct ServiceDefinition: Sendable, Equatable {
 }
 
 /// What `PUT /v1/agent/check/register`, a service's inline check or a configuration file says about a check
-/// (consul.md §3). Times of zero mean "not given".
+/// (Consul's health check definitions). Times of zero mean "not given".
 public struct CheckDefinition: Sendable, Equatable {
     /// "" means: same as `name` (or the service's automatic id for inline checks).
     public var id = ""

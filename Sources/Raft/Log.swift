@@ -2,17 +2,17 @@ import DequeModule
 import Units
 
 /// The log as the algorithm sees it: terms of all entries on disk as runs, and the newest entries themselves.
-struct Log: Sendable {
+package struct Log: Sendable {
     /// First index on disk; `lastIndex + 1` for an empty log.
-    private(set) var firstIndex: LogIndex
-    private(set) var lastIndex: LogIndex
-    private(set) var termBeforeFirst: Term
+    package private(set) var firstIndex: LogIndex
+    package private(set) var lastIndex: LogIndex
+    package private(set) var termBeforeFirst: Term
     private var runs: [RestoredState.TermRun]
     /// Contiguous, ends at `lastIndex`.
     private var cache: Deque<Entry>
     private var cachedBytes: Int
 
-    init(restored: RestoredState) {
+    package init(restored: RestoredState) {
         self.firstIndex = restored.firstIndex
         self.lastIndex = restored.lastIndex
         self.termBeforeFirst = restored.termBeforeFirst
@@ -25,11 +25,11 @@ struct Log: Sendable {
             "tail ends at \(String(describing: restored.tail.last?.index)), log at \(self.lastIndex)")
     }
 
-    var lastTerm: Term { self.term(at: self.lastIndex) ?? self.termBeforeFirst }
-    var cacheFirst: LogIndex { LogIndex(self.lastIndex.rawValue + 1 - UInt64(self.cache.count)) }
+    package var lastTerm: Term { self.term(at: self.lastIndex) ?? self.termBeforeFirst }
+    package var cacheFirst: LogIndex { LogIndex(self.lastIndex.rawValue + 1 - UInt64(self.cache.count)) }
 
     /// nil when the index is compacted away (but for the one before the first) or beyond the end.
-    func term(at index: LogIndex) -> Term? {
+    package func term(at index: LogIndex) -> Term? {
         if index > self.lastIndex { return nil }
         if index < self.firstIndex { return index == self.firstIndex.previous ? self.termBeforeFirst : nil }
         return self.runs[self.run(of: index)].term
@@ -49,7 +49,7 @@ struct Log: Sendable {
 
     /// The largest index at or below `index` whose term is at most `term`; both sides use it to jump over a whole
     /// diverging term at once. Leader: terms 1 1 1 5 5 5, asked for (6, term 3) → index 3.
-    func lastIndex(notAbove index: LogIndex, termAtMost term: Term) -> LogIndex {
+    package func lastIndex(notAbove index: LogIndex, termAtMost term: Term) -> LogIndex {
         var index = min(index, self.lastIndex)
         while index >= self.firstIndex {
             let run = self.runs[self.run(of: index)]
@@ -60,7 +60,7 @@ struct Log: Sendable {
         return index
     }
 
-    mutating func append(_ entry: Entry) {
+    package mutating func append(_ entry: Entry) {
         invariant(entry.index == self.lastIndex.next, "append \(entry.index) after \(self.lastIndex)")
         invariant(entry.term >= self.lastTerm, "append of term \(entry.term) after \(self.lastTerm)")
         if self.runs.last?.term != entry.term {
@@ -71,7 +71,7 @@ struct Log: Sendable {
         self.cachedBytes += entry.payload.byteCount
     }
 
-    mutating func truncate(from index: LogIndex) {
+    package mutating func truncate(from index: LogIndex) {
         invariant(index >= self.firstIndex && index <= self.lastIndex, "truncate from \(index)")
         while let last = self.cache.last, last.index >= index {
             self.cachedBytes -= last.payload.byteCount
@@ -82,7 +82,7 @@ struct Log: Sendable {
     }
 
     /// Entries up to here are gone from disk.
-    mutating func compact(through index: LogIndex) {
+    package mutating func compact(through index: LogIndex) {
         guard index >= self.firstIndex, let term = self.term(at: index) else { return }
         self.termBeforeFirst = term
         self.firstIndex = index.next
@@ -101,7 +101,7 @@ struct Log: Sendable {
     }
 
     /// A snapshot takes the place of everything.
-    mutating func reset(to index: LogIndex, term: Term) {
+    package mutating func reset(to index: LogIndex, term: Term) {
         self.firstIndex = index.next
         self.lastIndex = index
         self.termBeforeFirst = term
@@ -111,7 +111,7 @@ struct Log: Sendable {
     }
 
     /// Lets go of the oldest cached entries beyond `limit` bytes; never of those above `needed`.
-    mutating func trimCache(limit: Int, needed: LogIndex) {
+    package mutating func trimCache(limit: Int, needed: LogIndex) {
         while self.cachedBytes > limit, let first = self.cache.first, first.index <= needed {
             self.cachedBytes -= first.payload.byteCount
             self.cache.removeFirst()
@@ -119,7 +119,7 @@ struct Log: Sendable {
     }
 
     /// Bytes of the commands above `index` and up to `last`, as far as they are cached; everything uncommitted is.
-    func commandBytes(above index: LogIndex, through last: LogIndex) -> Int {
+    package func commandBytes(above index: LogIndex, through last: LogIndex) -> Int {
         let first = max(index.next, self.cacheFirst)
         let end = min(last, self.lastIndex)
         guard first <= end else { return 0 }
@@ -130,10 +130,10 @@ struct Log: Sendable {
         return bytes
     }
 
-    func isCached(_ index: LogIndex) -> Bool { index >= self.cacheFirst && index <= self.lastIndex }
+    package func isCached(_ index: LogIndex) -> Bool { index >= self.cacheFirst && index <= self.lastIndex }
 
     /// Cached entries from `index` on, at most `maxCount` of them and `maxBytes` in sum, but at least one.
-    func entries(from index: LogIndex, through last: LogIndex, maxCount: Int, maxBytes: Int) -> [Entry] {
+    package func entries(from index: LogIndex, through last: LogIndex, maxCount: Int, maxBytes: Int) -> [Entry] {
         guard self.isCached(index), index <= last else { return [] }
         var found: [Entry] = []
         var bytes = 0

@@ -1,3 +1,4 @@
+import DequeModule
 import Units
 
 // What goes to disk, and what waits for it. Entries, term and vote of one batch are one transaction; batches finish in

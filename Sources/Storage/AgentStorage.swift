@@ -46,7 +46,8 @@ public final class AgentStorage {
 
     public static let format = 1
 
-    /// - Throws: `.locked` when another agent has the directory, `.newerFormat`, `.corrupt` when the file is damaged (it
+    /// - Throws: `.locked` when another agent has the directory, `.newerFormat`, `.corrupt` when the file is damaged
+    ///   (it
     ///   may be deleted: whoever registered registers again).
     public init(directory: String, fileSystem: any FileSystem = PosixFileSystem()) throws(StorageError) {
         try fileSystem.createDirectory(directory)

@@ -1,8 +1,8 @@
 import Raft
 import Units
 
-/// Looks at a server's data directory without changing it, for operators: `raft.db`, its write-ahead log and the promise
-/// are copied to a scratch directory first, so that even a read-only copy of the directory will do.
+/// Looks at a server's data directory without changing it, for operators: `raft.db`, its write-ahead log and the
+/// promise are copied to a scratch directory first, so that even a read-only copy of the directory will do.
 ///
 /// Nothing is repaired and nothing recovered: what is damaged is shown as such. Used by one thread.
 public final class LogInspector {
@@ -24,7 +24,8 @@ public final class LogInspector {
         /// The high-water mark; nil when the file `promise` is missing or damaged.
         public var promisedIndex: LogIndex?
         public var quarantinedUntil: LogIndex?
-        /// The first thing that is wrong, a sentence each; empty when every entry's checksum is right and the promise kept.
+        /// The first thing that is wrong, a sentence each; empty when every entry's checksum is right and the promise
+        /// kept.
         public var findings: [String]
     }
 

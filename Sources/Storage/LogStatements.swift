@@ -10,7 +10,8 @@ final class LogStatements {
     /// A rowid table: the index is the rowid, appends go to the rightmost leaf without a search, and a row may fill a
     /// page (a table without rowid would cap it at a quarter).
     ///
-    /// - `log.chain`: see `Chain`. `log.hint`: the commit index when the row was written, with a check of its own in the
+    /// - `log.chain`: see `Chain`. `log.hint`: the commit index when the row was written, with a check of its own in
+    ///   the
     ///   low 16 bits, on the last row of a batch: so it costs no page of its own.
     /// - `base`: what stands before the first row. `hard`: term and vote. Both carry a checksum over their fields.
     static let schema = [

@@ -107,8 +107,8 @@ extension LogStorage {
 
     // MARK: - Founding
 
-    /// Begins a cluster's log: entry 1 in term 1 is `configuration`, and the stored term is 1. Only when the log is empty,
-    /// no later term is stored and this server has nothing to heal from; false otherwise, with nothing changed.
+    /// Begins a cluster's log: entry 1 in term 1 is `configuration`, and the stored term is 1. Only when the log is
+    /// empty, no later term is stored and this server has nothing to heal from; false otherwise, with nothing changed.
     public func found(_ configuration: Configuration) throws(StorageError) -> Bool {
         try self.ensureUsable()
         guard self.position == LogPosition(), self.hardState.term <= Term(1), self.quarantinedUntil == nil else {

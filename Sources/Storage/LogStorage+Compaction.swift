@@ -3,8 +3,9 @@ import Raft
 import Units
 
 extension LogStorage {
-    /// Removes entries up to `through` from the log's beginning, `limitRows` at most (and `settings.compactionRowsMax`),
-    /// in one transaction of its own. The caller holds a durable snapshot of at least `through`.
+    /// Removes entries up to `through` from the log's beginning, `limitRows` at most (and
+    /// `settings.compactionRowsMax`), in one transaction of its own. The caller holds a durable snapshot of at least
+    /// `through`.
     ///
     /// - Returns: true when there is more to remove.
     public func compact(through: LogIndex, limitRows: Int = 1024) throws(StorageError) -> Bool {
@@ -58,8 +59,8 @@ extension LogStorage {
         self.commitHint = max(self.commitHint, snapshot.index)
     }
 
-    /// Moves the write-ahead log into the database when it has grown past the threshold. To be called after replies have
-    /// gone out: it stalls this thread for some milliseconds.
+    /// Moves the write-ahead log into the database when it has grown past the threshold. To be called after replies
+    /// have gone out: it stalls this thread for some milliseconds.
     ///
     /// - Returns: whether it did. On `.diskFull` nothing is lost and it may be tried again.
     public func checkpointIfDue() throws(StorageError) -> Bool {

@@ -18,8 +18,8 @@ extension LogStorage {
         try self.write(promise)
     }
 
-    /// Stores what was promised to a founder; durable when it returns. Refused in quarantine: a server that has lost its
-    /// disk may have promised something else before.
+    /// Stores what was promised to a founder; durable when it returns. Refused in quarantine: a server that has lost
+    /// its disk may have promised something else before.
     public func setBootstrapPromise(_ promise: BootstrapPromise) throws(StorageError) {
         try self.ensureUsable()
         if let mark = self.quarantinedUntil { throw .invalid("in quarantine until \(mark): no bootstrap promise") }

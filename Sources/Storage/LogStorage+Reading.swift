@@ -66,8 +66,8 @@ extension LogStorage {
         }
     }
 
-    /// Reads the next `entries` entries from disk and checks their links. Damage that it meets is fatal, and the restart
-    /// quarantines: better now than when the other copies are gone, too.
+    /// Reads the next `entries` entries from disk and checks their links. Damage that it meets is fatal, and the
+    /// restart quarantines: better now than when the other copies are gone, too.
     public func scrub(entries count: Int) throws(StorageError) -> ScrubResult {
         try self.ensureUsable()
         if self.scrubbed < self.position.first.previous || self.scrubbed >= self.position.last {

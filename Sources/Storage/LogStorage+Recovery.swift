@@ -24,8 +24,8 @@ extension LogStorage {
 
     /// Reads the whole log, checking every link of its chain, and compares it with the snapshot and the promise.
     ///
-    /// Damage never becomes silence: what can't be trusted is discarded, and `RestoredState.quarantinedUntil` is set, to
-    /// the highest index that this server may have acknowledged. That is durable before anything is discarded, so a
+    /// Damage never becomes silence: what can't be trusted is discarded, and `RestoredState.quarantinedUntil` is set,
+    /// to the highest index that this server may have acknowledged. That is durable before anything is discarded, so a
     /// restart stays in quarantine until `liftQuarantine`. While quarantined, the commit hint is the snapshot's index.
     ///
     /// - Parameter snapshot: the newest snapshot that can be loaded (`SnapshotStore.newest`).

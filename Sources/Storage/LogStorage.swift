@@ -8,8 +8,8 @@ import Units
 /// Durability: what `commit` returns from is on disk (one transaction, one fdatasync). Reads see it at once.
 ///
 /// Errors: every failure of the disk but a full one ends this object (`StorageError.fatal`), since after a failed sync
-/// nobody knows what is on disk: the kernel forgets the pages, and the transaction that SQLite called rolled back may be
-/// there after a restart. The process ends too and finds out by reading again.
+/// nobody knows what is on disk: the kernel forgets the pages, and the transaction that SQLite called rolled back may
+/// be there after a restart. The process ends too and finds out by reading again.
 public final class LogStorage {
     public let directory: String
     public let settings: StorageSettings
@@ -148,8 +148,8 @@ public final class LogStorage {
         do { try self.checkpoint() } catch  where error == .diskFull {}
     }
 
-    /// Whether the disk has room (again): the reserve is there, or could be filled with as much to spare, so that a server
-    /// does not go back and forth. Cheap when the reserve is there.
+    /// Whether the disk has room (again): the reserve is there, or could be filled with as much to spare, so that a
+    /// server does not go back and forth. Cheap when the reserve is there.
     public func hasRoom() -> Bool {
         let reserve = "\(self.directory)/reserve"
         let probe = "\(self.directory)/reserve.tmp"

@@ -3,8 +3,8 @@ import Registry
 import Units
 
 extension SnapshotStore {
-    /// The newest snapshot whose file is whole and loads; a bad one is reported and the one before it taken. Reads every
-    /// byte of what it returns.
+    /// The newest snapshot whose file is whole and loads; a bad one is reported and the one before it taken. Reads
+    /// every byte of what it returns.
     ///
     /// - Throws: `.newerFormat` when a snapshot was written by a newer version: an older one must not stand in for it.
     public func newest() throws(StorageError) -> Newest {

@@ -4,8 +4,8 @@ import Units
 public struct StorageSettings: Sendable, Equatable {
     /// A checkpoint is due when the write-ahead log holds this many pages of 4 KiB.
     public var checkpointPages: Int = 1000
-    /// Added to `checkpointPages`, and different on each server (say -300 ... 300, from the node's id): checkpoints stall
-    /// the disk for some milliseconds, and a quorum should not stall together.
+    /// Added to `checkpointPages`, and different on each server (say -300 ... 300, from the node's id): checkpoints
+    /// stall the disk for some milliseconds, and a quorum should not stall together.
     public var checkpointPagesOffset: Int = 0
     /// SQLite's page cache.
     public var cacheBytes: ByteCount = .mebibytes(16)

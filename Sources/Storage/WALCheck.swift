@@ -1,10 +1,10 @@
-/// Looks for damage in the middle of SQLite's write-ahead log, before SQLite opens it: SQLite takes the first frame with
-/// a wrong checksum for the end of the log and drops every transaction behind it, which is right after a torn write and
-/// silent loss after a flipped bit.
+/// Looks for damage in the middle of SQLite's write-ahead log, before SQLite opens it: SQLite takes the first frame
+/// with a wrong checksum for the end of the log and drops every transaction behind it, which is right after a torn
+/// write and silent loss after a flipped bit.
 ///
 /// The two can be told apart. Each commit is synced before the next transaction writes a frame, so a crash tears the
-/// last transaction only. If behind the break there is a commit frame with a frame after it that continues its checksum,
-/// a later transaction had begun: what stands before was durable once, and is damaged now.
+/// last transaction only. If behind the break there is a commit frame with a frame after it that continues its
+/// checksum, a later transaction had begun: what stands before was durable once, and is damaged now.
 ///
 /// Format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 struct WALCheck {

@@ -4,7 +4,7 @@ import Registry
 import Testing
 import Units
 
-/// Consistency modes and blocking queries (consul.md §2.1–§2.3).
+/// Consistency modes and blocking queries (Consul's blocking queries).
 @Suite struct ReadingTests {
     let desk = Desk()
 

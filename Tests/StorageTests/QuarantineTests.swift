@@ -18,7 +18,8 @@ import Units
         for index in UInt64(21)...40 { try log.commit([batch(entries(index...index, term: 2), hard: vote(2, for: 3))]) }
         if promised { try log.writePromise() }
         if checkpointed { #expect(try log.checkpointIfDue()) }
-        // Power loss may take the truncation back that ends a checkpoint; then the old frames hide what is in the database.
+        // Power loss may take the truncation back that ends a checkpoint; then the old frames hide what is in the
+        // database.
         disk.crash(seed: 1, checkpointed ? .keepAll : .loseAll)
         return disk
     }

@@ -2,7 +2,7 @@ import LocalAgent
 import Protocol
 import Units
 
-/// `/v1/agent/check…` (consul.md §1.3).
+/// `/v1/agent/check…` (Consul's API page Agent).
 enum AgentCheckHandlers {
     static func list(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         try request.refuseFilter()

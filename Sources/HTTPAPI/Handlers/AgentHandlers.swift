@@ -4,7 +4,7 @@ import NIOCore
 import Registry
 import Units
 
-/// The rest of `/v1/agent/…`: the process itself (consul.md §1.3).
+/// The rest of `/v1/agent/…`: the process itself (Consul's API page Agent).
 enum AgentHandlers {
     static func description(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let description = await api.agent.description()

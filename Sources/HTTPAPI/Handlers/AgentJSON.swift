@@ -3,7 +3,7 @@ import Protocol
 import Registry
 import Units
 
-// How the agent's own registrations look (consul.md §1.3).
+// How the agent's own registrations look (Consul's API page Agent).
 extension JSONWriter {
     /// `contentHash` "" leaves it out.
     mutating func agentService(_ service: LogService, datacenter: String, contentHash: String = "") {

@@ -4,7 +4,7 @@ import NIOCore
 import Protocol
 import Units
 
-/// `/v1/agent/service…` and the local health routes (consul.md §1.3).
+/// `/v1/agent/service…` and the local health routes (Consul's API page Agent).
 enum AgentServiceHandlers {
     static func list(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         try request.refuseFilter()

@@ -3,7 +3,7 @@ import Protocol
 import Registry
 import Units
 
-// Nodes, services and checks as catalog and transaction bodies carry them (consul.md §1.1).
+// Nodes, services and checks as catalog and transaction bodies carry them (Consul's API page Catalog).
 extension LogNode {
     /// A node of a transaction: `Meta` where a registration says `NodeMeta`.
     init(_ fields: JSONFields, metaName: String = "Meta", name: String = "Node", defaultDatacenter: String)

@@ -3,7 +3,7 @@ import Protocol
 import Registry
 import Units
 
-/// `/v1/catalog/…` (consul.md §1.1).
+/// `/v1/catalog/…` (Consul's API page Catalog).
 enum CatalogHandlers {
     // MARK: writes
 

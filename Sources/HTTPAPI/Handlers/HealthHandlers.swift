@@ -2,7 +2,7 @@ import Cluster
 import Registry
 import Units
 
-/// `/v1/health/…` (consul.md §1.2).
+/// `/v1/health/…` (Consul's API page Health).
 enum HealthHandlers {
     static func service(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let name = try self.serviceName(request)

@@ -4,7 +4,7 @@ import Protocol
 import Registry
 import Units
 
-/// `/v1/kv/:key` (consul.md §1.5). Keys are bytes: what stands after `/v1/kv/`, percent-decoded once, nothing else done.
+/// `/v1/kv/:key` (Consul's API page KV). Keys are bytes: what stands after `/v1/kv/`, percent-decoded once and no more.
 enum KVHandlers {
     static func get(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let key = ByteKey(Array(request.rest))

@@ -3,7 +3,7 @@ import LocalAgent
 import Protocol
 import Units
 
-/// `/v1/operator/…` (consul.md §1.8).
+/// `/v1/operator/…` (Consul's API pages Snapshot, Operator).
 enum OperatorHandlers {
     private static func status(_ api: HTTPAPI) async throws(APIError) -> PeerRaftStatus {
         do throws(ClusterError) {

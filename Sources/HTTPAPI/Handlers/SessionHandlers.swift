@@ -4,7 +4,7 @@ import Protocol
 import Registry
 import Units
 
-/// `/v1/session/…` (consul.md §1.7).
+/// `/v1/session/…` (Consul's API page Session).
 enum SessionHandlers {
     static func create(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         var create = LogSessionCreate()

@@ -2,7 +2,7 @@ import Cluster
 import NIOCore
 import Units
 
-/// `/v1/snapshot` (consul.md §1.8): backups of the whole state, streamed in both directions.
+/// `/v1/snapshot` (Consul's API pages Snapshot, Operator): backups of the whole state, streamed in both directions.
 enum SnapshotHandlers {
     static func save(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let archive: SnapshotArchive

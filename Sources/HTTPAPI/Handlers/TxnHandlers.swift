@@ -3,7 +3,7 @@ import Protocol
 import Registry
 import Units
 
-/// `PUT /v1/txn` (consul.md §1.6): all operations or none. What only reads is answered from the state, without the log.
+/// `PUT /v1/txn` (Consul's API page Txn): all operations or none. What only reads is answered without the log.
 enum TxnHandlers {
     static func run(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         var decoder = TxnDecoder(settings: api.settings, datacenter: api.cluster.identity.datacenter)

@@ -63,8 +63,8 @@ extension ByteBuffer {
 }
 
 enum Base64 {
-    /// Decodes standard base64 with padding; line breaks are skipped, as by Go. Nil-free: on bad input the error says at
-    /// which byte, in Go's words.
+    /// Decodes standard base64 with padding; line breaks are skipped, as by Go. On bad input the error says at which
+    /// byte, in Go's words.
     static func decode(_ text: String) throws(JSONError) -> [UInt8] {
         var output: [UInt8] = []
         output.reserveCapacity(text.utf8.count / 4 * 3)

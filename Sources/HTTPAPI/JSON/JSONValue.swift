@@ -1,5 +1,5 @@
-/// A parsed JSON document. Numbers keep their text, so that 64-bit integers lose nothing; objects keep the order and the
-/// repetitions of their fields.
+/// A parsed JSON document. Numbers keep their text, so that 64-bit integers lose nothing; objects keep the order and
+/// the repetitions of their fields.
 public enum JSONValue: Sendable, Equatable {
     case null
     case bool(Bool)

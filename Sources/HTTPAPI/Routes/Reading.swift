@@ -2,7 +2,7 @@ import Cluster
 import Registry
 import Units
 
-/// How a read is to be answered, from its query string (consul.md §2.1, §2.3).
+/// How a read is to be answered, from its query string (Consul's blocking queries).
 struct ReadOptions: Sendable {
     var consistency = Consistency.default
     /// Answer when the index is above this; 0: at once.

@@ -46,8 +46,8 @@ final class HTTPDate: Sendable {
     static func goText(second: Int) -> String {
         let (year, month, day, _) = self.civil(day: second / 86400)
         let inDay = second % 86400
-        return
-            "\(year)-\(two(month))-\(two(day)) \(two(inDay / 3600)):\(two(inDay / 60 % 60)):\(two(inDay % 60)) +0000 UTC"
+        let clock = "\(two(inDay / 3600)):\(two(inDay / 60 % 60)):\(two(inDay % 60))"
+        return "\(year)-\(two(month))-\(two(day)) \(clock) +0000 UTC"
     }
 
     /// `2026-11-24T07:08:10Z`.
