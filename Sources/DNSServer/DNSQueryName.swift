@@ -1,6 +1,6 @@
 import DNSCodec
 
-/// What a name below our domain asks for, by its labels alone (consul.md §4).
+/// What a name below our domain asks for, by its labels alone (Consul's DNS reference).
 enum DNSTarget: Equatable {
     /// The domain itself, or its name server's name.
     case apex(isNameServer: Bool)

@@ -5,9 +5,9 @@ import Units
 
 /// Answers DNS questions from one state: a pure function of the packet, the state, a seed and the time.
 ///
-/// Rules (consul.md §4): instances with a critical check of their own or of their node are left out; what is left is
-/// shuffled. No such name, or no instance left: NXDOMAIN. A name without a record of the type asked: NOERROR without
-/// answers. Both carry the SOA. Other domains are refused. Nothing is recursive.
+/// Rules (Consul's DNS reference): instances with a critical check of their own or of their node are left out; what is
+/// left is shuffled. No such name, or no instance left: NXDOMAIN. A name without a record of the type asked: NOERROR
+/// without answers. Both carry the SOA. Other domains are refused. Nothing is recursive.
 public struct DNSResponder: Sendable {
     let settings: DNSSettings
 

@@ -34,7 +34,7 @@ public struct ProbeTLS: Sendable, Equatable {
     }
 }
 
-/// Passing on 2xx, warning on 429, critical on everything else (consul.md §3).
+/// Passing on 2xx, warning on 429, critical on everything else (Consul's health check definitions).
 public struct HTTPProbe: Sendable, Equatable {
     public struct Header: Sendable, Equatable {
         public var name: String

@@ -1,4 +1,4 @@
-/// Turns a check's single results into its status (consul.md §3, "Threshold algorithm").
+/// Turns a check's single results into its status (Consul's health check definitions, thresholds).
 ///
 /// Passing and warning count as successes, critical as a failure; each ends the other's run. A run as long as its
 /// threshold speaks: `successBeforePassing` successes, `failuresBeforeCritical` failures; `failuresBeforeWarning`

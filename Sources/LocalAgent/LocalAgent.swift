@@ -5,7 +5,7 @@ import Protocol
 import Units
 
 /// This machine's services and checks: registered over the API or by configuration, kept on disk, probed, and made
-/// true in the catalog by anti-entropy (consul.md §2.7).
+/// true in the catalog by anti-entropy (Consul's page on anti-entropy).
 ///
 /// A registration is durable in the local state when its call returns; the catalog follows, at once where it can and
 /// by the next full sync at the latest. Anti-entropy touches only what was registered here: a row that another put into

@@ -13,7 +13,7 @@ public struct LocalAgentSettings: Sendable {
     /// `consul-network-segment`) included: a catalog that says otherwise is overwritten.
     public var nodeMeta: [String: String]
 
-    /// Between full syncs, plus a random part of the same length (consul.md §2.7).
+    /// Between full syncs, plus a random part of the same length (Consul's page on anti-entropy).
     public var syncInterval = Nanoseconds.seconds(60)
     /// After a failed full sync, plus a random part of the same length.
     public var failedSyncInterval = Nanoseconds.seconds(15)

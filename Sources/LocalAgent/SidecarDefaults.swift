@@ -6,7 +6,7 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// What a `SidecarService` block leaves out and its parent supplies (consul.md §7.6).
+/// What a `SidecarService` block leaves out and its parent supplies (Consul's page on sidecar services).
 enum SidecarDefaults {
     static let suffix = "-sidecar-proxy"
 

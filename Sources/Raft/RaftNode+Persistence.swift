@@ -165,8 +165,19 @@ extension RaftNode {
         }
     }
 
+    /// The first word of a leader while in quarantine: the mark on disk may be lower than what was acknowledged.
+    mutating func raiseQuarantine(to commit: LogIndex) {
+        guard let until = self.quarantinedUntil, !self.hasHeardCommit else { return }
+        self.hasHeardCommit = true
+        self.quarantinedUntil = max(until, commit)
+    }
+
     mutating func liftQuarantineIfHealed() {
-        guard let until = self.quarantinedUntil, self.commitIndex >= until, self.durableIndex >= until else { return }
+        // What this server may have acknowledged is committed, if anywhere, below the first commit index that a leader
+        // told, or below the first entry of that leader's own term.
+        guard let until = self.quarantinedUntil, self.hasHeardCommit, self.commitIndex >= until,
+            self.log.term(at: self.commitIndex) == self.term, self.durableIndex >= self.commitIndex
+        else { return }
         self.quarantinedUntil = nil
         self.trace(.quarantineLifted(at: self.commitIndex))
     }

@@ -165,6 +165,7 @@ extension RaftNode {
 
     mutating func receiveAppend(_ append: Message.Append, from peer: NodeID, at now: Instant) {
         self.heard(from: peer, at: now)
+        self.raiseQuarantine(to: append.commit)
         // While a snapshot is being loaded nothing is appended; the heartbeats that go with it are answered.
         if self.installing != nil, append.previousIndex > .zero || !append.entries.isEmpty { return }
         guard self.isWellFormed(append) else {

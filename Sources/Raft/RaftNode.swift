@@ -56,6 +56,8 @@ public struct RaftNode: Sendable {
     /// The snapshot that is being loaded; appends wait.
     var installing: SnapshotMeta?
     public internal(set) var quarantinedUntil: LogIndex?
+    /// A leader's commit index was heard since this server started in quarantine.
+    var hasHeardCommit = false
     var isDiskFull = false
 
     // Durability: what is gathered for the next batch, what is on its way to disk, who waits for it.

@@ -175,13 +175,15 @@ final class ReplicaNode: SimulatedNode {
         self.world.record(.wiped, slot: self.slot, newID.rawValue)
     }
 
-    /// A bit of the log's file turns over: of the write-ahead log if there is one, which may take everything after it
-    /// along.
+    /// A bit of the log's files turns over. In the write-ahead log that may take everything behind it along; its last
+    /// transaction is spared, since nothing tells damage there from a write that the crash tore, until the promise that
+    /// follows within a second.
     func loseTail(entries: Int) {
-        for name in ["raft.db-wal", "raft.db"] {
+        let lastTransaction: UInt64 = 12 * 4120
+        for (name, spared) in [("raft.db-wal", lastTransaction), ("raft.db", 0)] {
             let path = "\(Self.directory)/\(name)"
-            guard let size = try? self.disk.size(path), size > 4096 else { continue }
-            let offset = self.world.nodeRandom.within(32...size - 1)
+            guard let size = try? self.disk.size(path), size > 4096 + spared else { continue }
+            let offset = self.world.nodeRandom.within(32...size - spared - 1)
             let flipped = self.disk.flipBit(path, at: offset, bit: self.world.nodeRandom.below(8))
             self.world.record(.amnesia, slot: self.slot, offset, size, flipped ? 1 : 0, note: "bit flipped")
             return

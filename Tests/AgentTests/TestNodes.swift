@@ -91,9 +91,10 @@ final class TestNodes: @unchecked Sendable {
             return handler
         }
         let fatal = self.fatal
+        let again = configuration
         self.running[name] = try await RunningAgent.start(
             configuration, group: MultiThreadedEventLoopGroup.singleton, logger: logger, fatal: { fatal.add($0) },
-            reload: { configuration }, end: { _ in })
+            reload: { again }, end: { _ in })
     }
 
     func startServers() async throws {
@@ -221,7 +222,7 @@ enum PlainHTTP {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes {
-                Glibc.send(connection, $0.baseAddress.map { $0 + sent }, bytes.count - sent, Int32(MSG_NOSIGNAL.rawValue))
+                Glibc.send(connection, $0.baseAddress.map { $0 + sent }, bytes.count - sent, Int32(MSG_NOSIGNAL))
             }
             guard count > 0 else { throw Broken() }
             sent += count

@@ -27,9 +27,13 @@ import Units
             return
         }
         if found == expected { return }
-        let pairs = zip(found.split(separator: "\n") + ["(end)"], expected.split(separator: "\n") + ["(end)"])
-        let first = pairs.first { $0 != $1 }
-        Issue.record("\(name): found \"\(first?.0 ?? "more")\", the transcript says \"\(first?.1 ?? "less")\"")
+        let foundLines = found.split(separator: "\n").map(String.init)
+        let expectedLines = expected.split(separator: "\n").map(String.init)
+        let position = zip(foundLines, expectedLines).enumerated().first { $0.element.0 != $0.element.1 }?.offset
+        let line = position ?? min(foundLines.count, expectedLines.count)
+        let instead = line < foundLines.count ? foundLines[line] : "nothing"
+        let said = line < expectedLines.count ? expectedLines[line] : "nothing"
+        Issue.record("\(name): found \"\(instead)\", the transcript says \"\(said)\"")
     }
 }
 

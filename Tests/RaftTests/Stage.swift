@@ -345,7 +345,7 @@ extension [Directive] {
         self.compactMap { if case .persist(let batch) = $0 { batch } else { nil } }
     }
     var appliedEntries: [Entry] {
-        self.flatMap { if case .apply(let entries) = $0 { entries } else { [] } }
+        self.flatMap { directive -> [Entry] in if case .apply(let entries) = directive { entries } else { [] } }
     }
     var readIndexes: [LogIndex] {
         self.compactMap { if case .readReady(_, let index) = $0 { index } else { nil } }

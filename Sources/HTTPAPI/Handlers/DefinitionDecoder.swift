@@ -2,7 +2,7 @@ import LocalAgent
 import Units
 
 /// Reads service and check definitions from JSON, as the agent's routes and configuration files carry them: field names
-/// without regard to case, in CamelCase or snake_case (Consul's API page Agent/Service, Consul's health check definitions).
+/// without regard to case, in CamelCase or snake_case (Consul's API pages Agent/Service, Agent/Check).
 public enum DefinitionDecoder {
     public static func service(_ json: JSONValue) throws(JSONError) -> ServiceDefinition {
         try self.service(JSONFields(json, type: "structs.ServiceDefinition", snake: true))

@@ -1,7 +1,7 @@
 import Registry
 import Units
 
-// How rows look in answers (Consul's API page Catalog, Consul's API page Health, Consul's API page KV, Consul's API page Session): Go's field names and order.
+// How rows look in answers (Consul's API pages Catalog, Health, KV, Session): Go's field names and order.
 extension JSONWriter {
     mutating func kvEntry(_ entry: KVEntry) {
         self.kvEntry(
