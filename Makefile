@@ -36,7 +36,7 @@ down:
 	cluster/local down
 
 test: needs-test build-all
-	$(SWIFT) test -c release --skip-build
+	$(SWIFT) test -c release --skip-build --no-parallel
 	Tests/Processes/run
 
 bench: needs-bench build

@@ -72,7 +72,7 @@ let rooms: [Room] = [
     Room(
         name: "Agent",
         rooms: [
-            "Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport", "HealthChecks",
+            "Units", "DNSCodec", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport", "HealthChecks",
             "Cluster", "LocalAgent", "HTTPAPI", "DNSServer",
         ],
         products: [nioCore, nioPosix, logging, hummingbird]),

@@ -73,6 +73,7 @@ extension Server {
         _ files: ServerFiles, opening: BlockingThread, group: any EventLoopGroup
     ) async throws(StartError) {
         let log = files.log
+        self.life.withLock { $0.log = log }
         if log.isEmpty {
             do throws(StorageError) {
                 let me = Member(id: self.nodeID, name: self.settings.nodeName, address: self.settings.address)
@@ -133,8 +134,9 @@ extension Server {
             id: self.nodeID, settings: self.settings.replica, restored: recovery.restored,
             registry: recovery.registry ?? Registry(), seed: .random(in: .min ... .max), now: SystemClock.now())
         self.life.withLock { life in
-            life.founding = nil
             guard !life.isStopping else { return }
+            life.founding = nil
+            life.log = nil
             life.threads = [
                 self.storageLoop.start(log), self.snapshotLoop.start(), self.loop.start(replica, outlets: self.outlets),
             ]
@@ -210,7 +212,7 @@ extension Server {
     /// Runs until cancelled: a new certificate when half of the old one's time is over.
     private func renewCertificate(key: NodeKey) async {
         while !Task.isCancelled {
-            try? await Task.sleep(nanoseconds: 60_000_000_000)
+            do { try await Task.sleep(nanoseconds: 60_000_000_000) } catch { return }
             let current = self.security.credentials
             guard UnixSeconds.now() >= current.renewAt else { continue }
             do {
@@ -269,11 +271,13 @@ extension Server {
             life.tasks = []
             life.threads = []
             life.founding = nil
+            life.log = nil
             return before
         }
         guard let life else { return }
         for task in life.tasks { task.cancel() }
         await life.listener?.shutdown()
+        for task in life.tasks { await task.value }
         self.loop.inbox.post(.stop, always: true)
         self.snapshotLoop.inbox.post(.stop, always: true)
         self.storageLoop.inbox.post(.stop, always: true)
@@ -283,6 +287,7 @@ extension Server {
         let id = self.nodeID
         try? await stopping.run {
             for thread in life.threads { thread.join(timeout: .seconds(20)) }
+            life.log?.close()
             if hasLeft { try ServerFiles.putAside(directory, of: id) }
         }
         stopping.close()
@@ -290,6 +295,5 @@ extension Server {
         self.files.close()
         self.watches.publish([], at: self.loop.published.withLock { $0.registry.appliedIndex }, everything: true)
         self.faces.withLock { $0 = Faces() }
-        for task in life.tasks { await task.value }
     }
 }

@@ -125,7 +125,7 @@ extension Server {
     /// Tells the leader, each second, which agents were heard of here within the last seconds. Runs until cancelled.
     func reportLeases() async {
         while !Task.isCancelled {
-            try? await Task.sleep(nanoseconds: 1_000_000_000)
+            do { try await Task.sleep(nanoseconds: 1_000_000_000) } catch { return }
             let now = SystemClock.now()
             let names = self.agents.withLock { agents -> [String] in
                 agents.lastSeen = agents.lastSeen.filter { now.since($0.value) < .seconds(5) }

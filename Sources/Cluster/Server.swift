@@ -45,6 +45,8 @@ public final class Server: Sendable {
     struct Life {
         /// While the log is empty and nobody has founded a cluster.
         var founding: Founding?
+        /// As long as the log's own thread does not have it.
+        var log: OpenedLog?
         var listener: PeerListener?
         var threads: [WorkerThread] = []
         var tasks: [Task<Void, Never>] = []

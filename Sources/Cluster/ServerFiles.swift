@@ -37,6 +37,9 @@ final class OpenedLog: @unchecked Sendable {
         self.storage = storage
     }
 
+    /// Gives the directory up, when nobody has taken the storage.
+    func close() { self.storage = nil }
+
     /// Hands the storage over, once.
     func take() -> LogStorage? {
         defer { self.storage = nil }

@@ -56,7 +56,8 @@ extension HistoryRecord {
         case .add, .read, .acquire, .release, .invalidate, .inspect, .fencedWrite: return nil
         }
         let output: KVRegister.Output? =
-            self.kind == .get ? .value(self.result, index: self.resultIndex ?? 0)
+            self.kind == .get
+            ? .value(self.result, index: self.resultIndex ?? 0)
             : self.ok.map { .done($0, index: self.resultIndex) }
         return self.operation(input, output)
     }

@@ -126,11 +126,17 @@ final class Administrator {
                 change.remove = [learner.id]
             } else {
                 change.promote = [learner.id]
-                if voters.count >= 3, self.random.chance(0.5) { change.remove = [voters[self.random.below(voters.count)].id] }
+                if voters.count >= 3, self.random.chance(0.5) {
+                    change.remove = [voters[self.random.below(voters.count)].id]
+                }
             }
-        } else if let spare = self.world.nodes.first(where: { self.isSpare($0, configuration) }), self.random.chance(0.7) {
+        } else if let spare = self.world.nodes.first(where: { self.isSpare($0, configuration) }),
+            self.random.chance(0.7)
+        {
             change.addLearners = [self.world.member(spare.slot)]
-            if voters.count >= 4, self.random.chance(0.3) { change.remove = [voters[self.random.below(voters.count)].id] }
+            if voters.count >= 4, self.random.chance(0.3) {
+                change.remove = [voters[self.random.below(voters.count)].id]
+            }
         } else if voters.count >= 3 {
             change.remove = [voters[self.random.below(voters.count)].id]
         } else {

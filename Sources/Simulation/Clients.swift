@@ -52,7 +52,8 @@ final class Clients {
         self.world = world
         self.random = SimulationRandom(seed: world.seed, concern: "workload")
         let options = world.options
-        self.clients = Array(repeating: Client(indexes: Array(repeating: 0, count: options.keys)), count: options.clients)
+        self.clients = Array(
+            repeating: Client(indexes: Array(repeating: 0, count: options.keys)), count: options.clients)
         self.effects = Array(repeating: [:], count: options.clients)
         self.versions = Array(repeating: [], count: options.keys)
         self.staleFloors = Array(repeating: (0, 0), count: options.servers + options.spares)
@@ -127,7 +128,8 @@ final class Clients {
         self.clients[client].attempts += 1
         self.attempts.append(Attempt(operation: operation, slot: slot))
         let attempt = self.attempts.count - 1
-        self.world.schedule(.request(attempt: attempt), at: self.world.now + 20_000 + self.random.exponential(mean: 200_000))
+        self.world.schedule(
+            .request(attempt: attempt), at: self.world.now + 20_000 + self.random.exponential(mean: 200_000))
         self.world.schedule(.clientTimeout(attempt: attempt), at: self.world.now + self.patience)
     }
 
@@ -157,7 +159,8 @@ final class Clients {
             self.operations[self.attempts[attempt].operation].possible -= 1
         }
         self.noteStaleRead(attempt, result)
-        self.world.schedule(.response(attempt: attempt), at: self.world.now + 20_000 + self.random.exponential(mean: 200_000))
+        self.world.schedule(
+            .response(attempt: attempt), at: self.world.now + 20_000 + self.random.exponential(mean: 200_000))
     }
 
     func respond(attempt: Int) {
@@ -208,7 +211,9 @@ final class Clients {
         case .written(let ok, let index):
             self.world.tally.writes += 1
             self.clients[request.client].leader = slot
-            if ok, request.kind == .put || request.kind == .cas { self.clients[request.client].indexes[request.key] = index }
+            if ok, request.kind == .put || request.kind == .cas {
+                self.clients[request.client].indexes[request.key] = index
+            }
             self.checkWritten(request, ok: ok, index: index)
         case .found(let value, let modifyIndex, let applied):
             self.world.tally.reads += 1
@@ -217,7 +222,8 @@ final class Clients {
         case .refused, .uncertain, nil: self.world.tally.unknowns += request.isRead ? 0 : 1
         }
         self.clients[request.client].operation = nil
-        let pause = self.random.exponential(mean: self.world.isHealed ? 50 * SwarmOptions.millisecond : self.world.options.thinkTime)
+        let pause = self.random.exponential(
+            mean: self.world.isHealed ? 50 * SwarmOptions.millisecond : self.world.options.thinkTime)
         self.world.schedule(.clientWake(client: request.client), at: self.world.now + 1_000 + pause)
     }
 
@@ -249,7 +255,9 @@ final class Clients {
         }
         if effect.index != index || effect.ok != ok {
             self.world.invariants.fail(
-                "I12", "write \(request.value) was acknowledged as (\(ok), \(index)), applied as (\(effect.ok), \(effect.index))")
+                "I12",
+                "write \(request.value) was acknowledged as (\(ok), \(index)), applied as (\(effect.ok), \(effect.index))"
+            )
         }
     }
 
@@ -278,7 +286,8 @@ final class Clients {
         }
         let epoch = self.world.nodes[slot].epoch
         if self.staleFloors[slot].epoch == epoch, applied < self.staleFloors[slot].applied {
-            self.world.invariants.fail("I13", "s\(slot) shows \(applied) after it showed \(self.staleFloors[slot].applied)")
+            self.world.invariants.fail(
+                "I13", "s\(slot) shows \(applied) after it showed \(self.staleFloors[slot].applied)")
         }
         self.staleFloors[slot] = (epoch, applied)
     }
@@ -291,7 +300,8 @@ final class Clients {
                 self.world.invariants.fail("I22", "write \(operation.request.value) was acknowledged and is lost")
             }
             if operation.possible == 0, effect != nil {
-                self.world.invariants.fail("I12", "write \(operation.request.value) was refused each time and is applied")
+                self.world.invariants.fail(
+                    "I12", "write \(operation.request.value) was refused each time and is applied")
             }
         }
         self.checkLinearizability()
@@ -302,7 +312,8 @@ final class Clients {
         switch checker.check(self.operations.compactMap { self.historyOperation($0) }) {
         case .linearizable: break
         case .violation(let violation):
-            self.world.invariants.fail("I13", "key \(violation.key) is not linearizable: \(violation.unplaced.count) operations fit nowhere")
+            self.world.invariants.fail(
+                "I13", "key \(violation.key) is not linearizable: \(violation.unplaced.count) operations fit nowhere")
         case .unknown(let key): self.world.invariants.fail("I13", "the check of key \(key) ran out of budget")
         }
     }
@@ -330,7 +341,9 @@ final class Clients {
             position = applied
         case .refused, .uncertain, nil:
             // A read that failed says nothing; a write may have happened, and the log knows.
-            guard !request.isRead, let effect = self.effects[request.client][request.sequence], effect.ok else { return nil }
+            guard !request.isRead, let effect = self.effects[request.client][request.sequence], effect.ok else {
+                return nil
+            }
             position = effect.index
         }
         return HistoryOperation(

@@ -72,9 +72,12 @@ final class CoreNode: SimulatedNode {
             id: self.id, settings: self.world.options.raft, restored: restored, seed: self.world.nodeRandom.next(),
             now: self.localNow)
         self.invariants.started(slot: self.slot, status: self.status, restored: restored)
-        self.world.record(.started, slot: self.slot, self.disk.lastIndex, self.disk.hardState.term.rawValue, self.machine.appliedIndex)
+        self.world.record(
+            .started, slot: self.slot, self.disk.lastIndex, self.disk.hardState.term.rawValue, self.machine.appliedIndex
+        )
         self.world.schedule(
-            .tick(slot: self.slot, epoch: self.epoch), at: self.world.now + self.world.nodeRandom.within(0...World.tickGap))
+            .tick(slot: self.slot, epoch: self.epoch),
+            at: self.world.now + self.world.nodeRandom.within(0...World.tickGap))
     }
 
     func crash() {
@@ -277,7 +280,8 @@ final class CoreNode: SimulatedNode {
         for entry in entries {
             let outcome = self.machine.apply(entry)
             self.invariants.applied(
-                slot: self.slot, entry, stateHash: self.world.stateHash(self.machine.hash, slot: self.slot, at: entry.index.rawValue))
+                slot: self.slot, entry,
+                stateHash: self.world.stateHash(self.machine.hash, slot: self.slot, at: entry.index.rawValue))
             if let outcome {
                 self.world.clients.applied(outcome.request, ok: outcome.result.ok, index: outcome.result.index)
             }
@@ -307,9 +311,11 @@ final class CoreNode: SimulatedNode {
         let meta = SnapshotMeta(
             index: LogIndex(index), term: Term(self.machine.appliedTerm), configuration: self.machine.configuration,
             configurationIndex: LogIndex(self.machine.configurationIndex), totalBytes: UInt64(image.count),
-            sha256: ToyDisk.fingerprint(image), chain: (0..<8).map { UInt8(truncatingIfNeeded: chain >> UInt64(8 * $0)) })
+            sha256: ToyDisk.fingerprint(image),
+            chain: (0..<8).map { UInt8(truncatingIfNeeded: chain >> UInt64(8 * $0)) })
         let trailing = UInt64(self.world.options.trailing)
-        self.enqueue(.snapshot(ToyDisk.Snapshot(meta: meta, image: image), compactTo: index > trailing ? index - trailing : 0))
+        self.enqueue(
+            .snapshot(ToyDisk.Snapshot(meta: meta, image: image), compactTo: index > trailing ? index - trailing : 0))
     }
 
     private func releaseReads() {
@@ -371,7 +377,8 @@ final class CoreNode: SimulatedNode {
         case .persist(let batch):
             self.disk.persist(batch)
             self.invariants.persisted(slot: self.slot, batch: batch.id)
-            self.world.record(.persisted, slot: self.slot, self.disk.lastIndex, self.disk.hardState.term.rawValue, batch.id)
+            self.world.record(
+                .persisted, slot: self.slot, self.disk.lastIndex, self.disk.hardState.term.rawValue, batch.id)
             return .persisted(batch: batch.id)
         case .storeChunk(let chunk, let from):
             let next = self.disk.store(chunk)
@@ -402,9 +409,12 @@ final class CoreNode: SimulatedNode {
         guard let (machine, keepsSuffix) = self.disk.install(meta) else {
             return .snapshotInstalled(meta: meta, succeeded: false, from: from)
         }
-        let chain = meta.chain.prefix(8).enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << UInt64(8 * $1.offset) }
+        let chain = meta.chain.prefix(8).enumerated().reduce(UInt64(0)) {
+            $0 | UInt64($1.element) << UInt64(8 * $1.offset)
+        }
         if self.isUp, machine.appliedIndex < self.machine.appliedIndex {
-            self.invariants.fail("I7", "s\(self.slot) goes from applied \(self.machine.appliedIndex) back to \(machine.appliedIndex)")
+            self.invariants.fail(
+                "I7", "s\(self.slot) goes from applied \(self.machine.appliedIndex) back to \(machine.appliedIndex)")
         }
         self.machine = machine
         self.invariants.installed(slot: self.slot, meta, chain: chain, keepsSuffix: keepsSuffix)

@@ -19,6 +19,7 @@ struct EventQueue {
         case clientWake(client: Int)
         case clientTimeout(attempt: Int)
         case fault
+        case carousel(rounds: Int, since: UInt64)
         case partitionEnds(Int)
         case clog(from: Int, to: Int, on: Bool)
         case diskRecovers(slot: Int, epoch: Int)

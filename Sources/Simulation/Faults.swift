@@ -16,7 +16,9 @@ final class Faults {
     private func scheduleNext() {
         if self.world.options.faults.isEmpty { return }
         self.world.schedule(
-            .fault, at: self.world.now + 100 * SwarmOptions.millisecond + self.random.exponential(mean: self.world.options.faultGap))
+            .fault,
+            at: self.world.now + 100 * SwarmOptions.millisecond
+                + self.random.exponential(mean: self.world.options.faultGap))
     }
 
     /// No disk is lost or under repair: then one may be lost without losing what a quorum holds.
@@ -29,7 +31,8 @@ final class Faults {
         guard let fault = self.random.pick(self.world.options.faults) else { return }
         if self.install(fault) {
             self.world.tally.count(fault)
-            self.world.record(.fault, UInt64(SwarmOptions.Fault.allCases.firstIndex(of: fault) ?? 0), note: Self.name(fault))
+            self.world.record(
+                .fault, UInt64(SwarmOptions.Fault.allCases.firstIndex(of: fault) ?? 0), note: Self.name(fault))
         }
     }
 
@@ -54,6 +57,7 @@ final class Faults {
         case .membership: "membership"
         case .transfer: "transfer"
         case .snapshot: "snapshot"
+        case .carousel: "carousel"
         }
     }
 
@@ -71,6 +75,10 @@ final class Faults {
         case .fullDisk: return self.fillDisk()
         case .wipe: return self.wipe()
         case .amnesia: return self.amnesia()
+        case .carousel:
+            if self.world.nodes.count < 3 { return false }
+            self.turn(rounds: self.random.within(2...6), since: self.world.now)
+            return true
         case .membership:
             self.world.administrator.wish()
             return true
@@ -88,7 +96,9 @@ final class Faults {
     private func crash(_ slot: Int) -> Bool {
         let node = self.world.nodes[slot]
         guard node.isUp else { return false }
-        if self.world.options.minorityOnly, self.world.downCount + 1 > (self.world.options.servers - 1) / 2 { return false }
+        if self.world.options.minorityOnly, self.world.downCount + 1 > (self.world.options.servers - 1) / 2 {
+            return false
+        }
         if self.random.chance(0.5) {
             node.crashAfter(directives: self.random.within(0...12))
         } else {
@@ -109,7 +119,8 @@ final class Faults {
 
     private func pause() -> Bool {
         let slot = self.random.chance(0.4) ? self.world.leader ?? 0 : self.random.below(self.world.nodes.count)
-        let length = self.random.exponential(mean: self.random.chance(0.2) ? 10 * SwarmOptions.second : SwarmOptions.second)
+        let length = self.random.exponential(
+            mean: self.random.chance(0.2) ? 10 * SwarmOptions.second : SwarmOptions.second)
         self.world.pause(slot, for: length)
         return true
     }
@@ -135,9 +146,13 @@ final class Faults {
                 case .isolate: isJoined[left][right] = left != 0 && right != 0
                 case .halves: isJoined[left][right] = (left < count / 2) == (right < count / 2)
                 // Each sees a majority, no two the same one.
-                case .ring: isJoined[left][right] = min((left - right + count) % count, (right - left + count) % count) <= max(1, count / 4)
+                case .ring:
+                    isJoined[left][right] =
+                        min((left - right + count) % count, (right - left + count) % count) <= max(1, count / 4)
                 // Two halves that only one server joins.
-                case .bridge: isJoined[left][right] = left == 0 || right == 0 || (left < (count + 1) / 2) == (right < (count + 1) / 2)
+                case .bridge:
+                    isJoined[left][right] =
+                        left == 0 || right == 0 || (left < (count + 1) / 2) == (right < (count + 1) / 2)
                 default: isJoined[left][right] = !(left == 0 && right != 0)
                 }
             }
@@ -186,6 +201,25 @@ final class Faults {
         return true
     }
 
+    /// One turn of the carousel: whoever leads is cut off for about an election, so that it has entries nobody else has
+    /// when it comes back, and the next leader meets the same.
+    func turn(rounds: Int, since: UInt64) {
+        let election = self.world.options.raft.electionTimeoutMax.rawValue
+        var left = rounds
+        if let leader = self.world.leader {
+            left -= 1
+            let others = self.world.nodes.indices.filter { $0 != leader }
+            let number = self.world.network.cut(
+                others.map { (from: leader, to: $0) } + others.map { (from: $0, to: leader) })
+            self.world.record(.partition, slot: leader, UInt64(number), note: "carousel")
+            let length = election / 2 + self.random.within(0...election)
+            self.world.schedule(.partitionEnds(number), at: self.world.now + length)
+        }
+        guard left > 0, self.world.now - since < 30 * SwarmOptions.second else { return }
+        let pause = 20 * SwarmOptions.millisecond + self.random.exponential(mean: 150 * SwarmOptions.millisecond)
+        self.world.schedule(.carousel(rounds: left, since: since), at: self.world.now + pause)
+    }
+
     // MARK: - Disks
 
     private func slowDisk(factor: UInt64) -> Bool {
@@ -203,7 +237,8 @@ final class Faults {
         guard node.isUp else { return false }
         node.diskFull(true)
         self.world.schedule(
-            .diskRecovers(slot: slot, epoch: node.epoch), at: self.world.now + self.random.exponential(mean: 3 * SwarmOptions.second))
+            .diskRecovers(slot: slot, epoch: node.epoch),
+            at: self.world.now + self.random.exponential(mean: 3 * SwarmOptions.second))
         return true
     }
 

@@ -12,7 +12,8 @@ extension Invariants {
         self.subjects[slot].lastBatch = 0
         self.subjects[slot].configurations = restored.configurations.map { ($0.index.rawValue, $0.configuration) }
         if let snapshot = restored.snapshot {
-            self.subjects[slot].configurations.insert((snapshot.configurationIndex.rawValue, snapshot.configuration), at: 0)
+            self.subjects[slot].configurations.insert(
+                (snapshot.configurationIndex.rawValue, snapshot.configuration), at: 0)
         }
         let durable = self.subjects[slot].durableHard
         if status.term < durable.term.rawValue {
@@ -88,7 +89,8 @@ extension Invariants {
         for entry in batch.entries {
             let log = self.subjects[slot].log
             if entry.index.rawValue != log.lastIndex + 1 || entry.term.rawValue < log.lastTerm {
-                self.fail("I8", "s\(slot) appends (\(entry.term), \(entry.index)) after (\(log.lastTerm), \(log.lastIndex))")
+                self.fail(
+                    "I8", "s\(slot) appends (\(entry.term), \(entry.index)) after (\(log.lastTerm), \(log.lastIndex))")
                 return
             }
             let chain = LogMirror.chain(after: log.lastChain, entry)
@@ -113,7 +115,8 @@ extension Invariants {
                 self.fail("I9", "s\(slot) appends configuration \(entry.index) while \(before.index) is not committed")
             }
             if subject.log.term(at: subject.status.commit) != subject.status.term {
-                self.fail("I9", "s\(slot) appends configuration \(entry.index) before an entry of its term is committed")
+                self.fail(
+                    "I9", "s\(slot) appends configuration \(entry.index) before an entry of its term is committed")
             }
         }
     }
@@ -179,7 +182,9 @@ extension Invariants {
     /// A snapshot of the node's own is durable, and its log is kept only after `through`.
     func compacted(slot: Int, snapshot: UInt64, through: UInt64) {
         if snapshot < self.subjects[slot].snapshot || through > snapshot {
-            self.fail("I8", "s\(slot) has snapshot \(snapshot) after \(self.subjects[slot].snapshot), compacted to \(through)")
+            self.fail(
+                "I8", "s\(slot) has snapshot \(snapshot) after \(self.subjects[slot].snapshot), compacted to \(through)"
+            )
         }
         self.subjects[slot].snapshot = snapshot
         self.subjects[slot].log.compact(through: through)

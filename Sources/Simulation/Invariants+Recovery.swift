@@ -69,7 +69,9 @@ extension Invariants {
     func appliedThrough(slot: Int, _ index: UInt64, stateHash: UInt64) {
         let subject = self.subjects[slot]
         if index < subject.applied { self.fail("I7", "s\(slot) goes from applied \(subject.applied) back to \(index)") }
-        if index > subject.status.commit { self.fail("I8", "s\(slot) applies \(index), its commit is \(subject.status.commit)") }
+        if index > subject.status.commit {
+            self.fail("I8", "s\(slot) applies \(index), its commit is \(subject.status.commit)")
+        }
         self.subjects[slot].applied = index
         self.checkState(slot: slot, index: index, stateHash: stateHash)
     }

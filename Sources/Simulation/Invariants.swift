@@ -116,13 +116,16 @@ final class Invariants {
         let before = self.subjects[slot].status
         if status == before { return }
         self.subjects[slot].status = status
-        if status.term < before.term { self.fail("I7", "s\(slot) went from term \(before.term) back to \(status.term)") }
+        if status.term < before.term {
+            self.fail("I7", "s\(slot) went from term \(before.term) back to \(status.term)")
+        }
         if status.commit < before.commit {
             self.fail("I7", "s\(slot) went from commit \(before.commit) back to \(status.commit)")
         }
         let log = self.subjects[slot].log
         if status.last != log.lastIndex {
-            self.fail("I8", "s\(slot) says its log ends at \(status.last), its directives made it end at \(log.lastIndex)")
+            self.fail(
+                "I8", "s\(slot) says its log ends at \(status.last), its directives made it end at \(log.lastIndex)")
         }
         if status.commit > status.last {
             self.fail("I8", "s\(slot) has commit \(status.commit) beyond its last entry \(status.last)")
@@ -184,10 +187,14 @@ final class Invariants {
             }
         }
         func isHeld(_ configuration: Configuration) -> Bool {
-            [configuration.voters, configuration.outgoing].compactMap { $0 }.allSatisfy { holders($0) >= $0.count / 2 + 1 }
+            [configuration.voters, configuration.outgoing].compactMap { $0 }.allSatisfy {
+                holders($0) >= $0.count / 2 + 1
+            }
         }
         if isHeld(newest.configuration) { return }
-        if newest.index > lastBefore, let before = known.last(where: { $0.index <= lastBefore }), isHeld(before.configuration) {
+        if newest.index > lastBefore, let before = known.last(where: { $0.index <= lastBefore }),
+            isHeld(before.configuration)
+        {
             return
         }
         self.fail(

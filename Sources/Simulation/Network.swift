@@ -128,7 +128,10 @@ enum MessageDigest {
             case .voteRequest(let index, _, let pre, let transfer): (pre ? 1 : transfer ? 3 : 2, index.rawValue)
             case .voteResponse(let granted, let pre): (pre ? 4 : 5, granted ? 1 : 0)
             case .append(let append):
-                (append.entries.isEmpty ? 6 : 7, append.previousIndex.rawValue << 8 | UInt64(append.entries.count & 0xFF))
+                (
+                    append.entries.isEmpty ? 6 : 7,
+                    append.previousIndex.rawValue << 8 | UInt64(append.entries.count & 0xFF)
+                )
             case .appendResponse(let response):
                 response.rejected ? (9, response.hintIndex.rawValue) : (8, response.matchIndex.rawValue)
             case .snapshotChunk(let chunk): (10, chunk.offset)

@@ -157,7 +157,10 @@ extension ReplicaNode {
         switch work {
         case .persist: return []
         case .fetch(let peer, let from, let to, let maxBytes):
-            return [.entriesFetched(peer: peer, from: from, entries: try storage.entries(from: from, to: to, maxBytes: maxBytes))]
+            return [
+                .entriesFetched(
+                    peer: peer, from: from, entries: try storage.entries(from: from, to: to, maxBytes: maxBytes))
+            ]
         case .readChunk(let peer, let meta, let offset, let maxBytes):
             let chunk = try snapshots.readChunk(meta, offset: offset, maxBytes: maxBytes)
             return [

@@ -71,7 +71,8 @@ final class ReplicaNode: SimulatedNode {
     private var settings: ReplicaSettings {
         var settings = ReplicaSettings()
         settings.raft = self.world.options.raft
-        settings.snapshotThreshold = self.world.options.snapshotThreshold > 0 ? self.world.options.snapshotThreshold : 100_000
+        settings.snapshotThreshold =
+            self.world.options.snapshotThreshold > 0 ? self.world.options.snapshotThreshold : 100_000
         settings.trailingLogs = self.world.options.trailing
         return settings
     }
@@ -94,7 +95,8 @@ final class ReplicaNode: SimulatedNode {
 
     func found(_ configuration: Configuration) {
         self.expectingNoTrouble("founding") {
-            let storage = try LogStorage(directory: Self.directory, settings: self.storageSettings, fileSystem: self.disk)
+            let storage = try LogStorage(
+                directory: Self.directory, settings: self.storageSettings, fileSystem: self.disk)
             let snapshots = try SnapshotStore(directory: "\(Self.directory)/snapshots", fileSystem: self.disk)
             _ = try storage.recover(snapshots: snapshots)
             if try !storage.found(configuration) { self.invariants.fail("I19", "s\(self.slot) can't found a cluster") }
@@ -113,14 +115,16 @@ final class ReplicaNode: SimulatedNode {
         self.wallSkew = 1_700_000_000_000_000_000 + self.world.nodeRandom.within(0...7_200_000_000_000)
         let seed = self.world.nodeRandom.next()
         self.expectingNoTrouble("starting") {
-            let storage = try LogStorage(directory: Self.directory, settings: self.storageSettings, fileSystem: self.disk)
+            let storage = try LogStorage(
+                directory: Self.directory, settings: self.storageSettings, fileSystem: self.disk)
             let snapshots = try SnapshotStore(directory: "\(Self.directory)/snapshots", fileSystem: self.disk)
             let recovery = try storage.recover(snapshots: snapshots)
             self.storage = storage
             self.snapshots = snapshots
             self.invariants.recovered(slot: self.slot, recovery.restored)
             let replica = Replica(
-                id: self.id, settings: self.settings, restored: recovery.restored, registry: recovery.registry ?? Registry(),
+                id: self.id, settings: self.settings, restored: recovery.restored,
+                registry: recovery.registry ?? Registry(),
                 seed: seed, now: self.localNow)
             self.replica = replica
             self.invariants.started(slot: self.slot, status: self.status, restored: recovery.restored)
@@ -132,7 +136,8 @@ final class ReplicaNode: SimulatedNode {
             }
         }
         self.world.schedule(
-            .tick(slot: self.slot, epoch: self.epoch), at: self.world.now + self.world.nodeRandom.within(0...World.tickGap))
+            .tick(slot: self.slot, epoch: self.epoch),
+            at: self.world.now + self.world.nodeRandom.within(0...World.tickGap))
     }
 
     func crash() {
@@ -216,7 +221,9 @@ final class ReplicaNode: SimulatedNode {
         guard frame.count >= 4 else { return nil }
         let checksum = (0..<4).reduce(UInt32(0)) { $0 | UInt32(frame[$1]) << UInt32(8 * $1) }
         let bytes = Array(frame.dropFirst(4))
-        guard CRC32C.checksum(bytes) == checksum, let wire = try? PeerRaftMessage(serializedBytes: bytes) else { return nil }
+        guard CRC32C.checksum(bytes) == checksum, let wire = try? PeerRaftMessage(serializedBytes: bytes) else {
+            return nil
+        }
         return try? RaftWire.decode(wire)
     }
 
@@ -258,7 +265,8 @@ final class ReplicaNode: SimulatedNode {
             self.process()
         } else if !self.wakeIsDue, !self.isProcessing {
             self.wakeIsDue = true
-            self.world.schedule(.wake(slot: self.slot, epoch: self.epoch), at: self.world.now + self.world.options.gather)
+            self.world.schedule(
+                .wake(slot: self.slot, epoch: self.epoch), at: self.world.now + self.world.options.gather)
         }
     }
 
@@ -378,7 +386,8 @@ final class ReplicaNode: SimulatedNode {
         self.world.respond(
             attempt: attempt,
             .found(
-                entry.flatMap { UInt64(String(decoding: $0.value, as: UTF8.self)) }, modifyIndex: entry?.modifyIndex ?? 0,
+                entry.flatMap { UInt64(String(decoding: $0.value, as: UTF8.self)) },
+                modifyIndex: entry?.modifyIndex ?? 0,
                 applied: registry.appliedIndex.rawValue))
     }
 

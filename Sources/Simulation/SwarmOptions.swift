@@ -9,6 +9,8 @@ public struct SwarmOptions: Sendable, Equatable {
         case slowDisk, stallDisk, fullDisk
         case wipe, amnesia
         case membership, transfer, snapshot
+        /// Each leader is cut off soon after it was elected, and comes back while the next one is.
+        case carousel
     }
 
     // cluster

@@ -100,7 +100,9 @@ struct ToyDisk {
     }
 
     func readChunk(_ meta: SnapshotMeta, offset: UInt64, maxBytes: Int) -> (data: [UInt8], isLast: Bool)? {
-        guard let snapshot = self.snapshot, snapshot.meta == meta, offset <= UInt64(snapshot.image.count) else { return nil }
+        guard let snapshot = self.snapshot, snapshot.meta == meta, offset <= UInt64(snapshot.image.count) else {
+            return nil
+        }
         let end = min(snapshot.image.count, Int(offset) + max(1, maxBytes))
         return (Array(snapshot.image[Int(offset)..<end]), end == snapshot.image.count)
     }
@@ -129,7 +131,9 @@ struct ToyDisk {
     static func fingerprint(_ bytes: [UInt8]) -> [UInt8] {
         var digest = Digest()
         digest.add(bytes)
-        return (0..<32 as Range<UInt64>).map { UInt8(truncatingIfNeeded: Digest.mixed(digest.value &+ $0 / 8) >> ($0 % 8 * 8)) }
+        return (0..<32 as Range<UInt64>).map {
+            UInt8(truncatingIfNeeded: Digest.mixed(digest.value &+ $0 / 8) >> ($0 % 8 * 8))
+        }
     }
 
     // MARK: - Booting

@@ -84,7 +84,8 @@ struct ToyMachine {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(40)
         for word in [
-            UInt64(request.client), request.sequence, UInt64(request.kind.rawValue) | UInt64(request.key) << 8, request.value,
+            UInt64(request.client), request.sequence, UInt64(request.kind.rawValue) | UInt64(request.key) << 8,
+            request.value,
             request.expectedIndex,
         ] {
             Self.put(word, &bytes)
@@ -110,7 +111,9 @@ struct ToyMachine {
     /// The whole state; the configuration travels in the snapshot's description.
     func image() -> [UInt8] {
         var bytes: [UInt8] = []
-        for word in [self.appliedIndex, self.appliedTerm, self.hash, UInt64(self.rows.count), UInt64(self.results.count)] {
+        for word in [
+            self.appliedIndex, self.appliedTerm, self.hash, UInt64(self.rows.count), UInt64(self.results.count),
+        ] {
             Self.put(word, &bytes)
         }
         for row in self.rows {

@@ -36,11 +36,14 @@ struct Trace {
     }
 
     mutating func add(
-        _ kind: Kind, at time: UInt64, slot: Int = -1, peer: Int = -1, _ a: UInt64 = 0, _ b: UInt64 = 0, _ c: UInt64 = 0,
+        _ kind: Kind, at time: UInt64, slot: Int = -1, peer: Int = -1, _ a: UInt64 = 0, _ b: UInt64 = 0,
+        _ c: UInt64 = 0,
         note: StaticString = ""
     ) {
         self.digest.add(time)
-        self.digest.add(UInt64(kind.rawValue) | UInt64(UInt8(truncatingIfNeeded: slot)) << 8 | UInt64(UInt8(truncatingIfNeeded: peer)) << 16)
+        self.digest.add(
+            UInt64(kind.rawValue) | UInt64(UInt8(truncatingIfNeeded: slot)) << 8 | UInt64(
+                UInt8(truncatingIfNeeded: peer)) << 16)
         self.digest.add(a)
         self.digest.add(b)
         self.digest.add(c)

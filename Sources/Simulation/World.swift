@@ -90,7 +90,9 @@ final class World {
 
     func send(_ message: Message, from slot: Int, frame: [UInt8] = []) {
         guard let to = self.slot(of: message.to), to != slot else { return }
-        self.record(.sent, slot: slot, peer: to, MessageDigest.code(message), message.term.rawValue, note: MessageDigest.name(message))
+        self.record(
+            .sent, slot: slot, peer: to, MessageDigest.code(message), message.term.rawValue,
+            note: MessageDigest.name(message))
         self.network.send(Network.Parcel(from: slot, to: to, message: message, frame: frame))
     }
 
@@ -108,8 +110,10 @@ final class World {
             self.record(.role, slot: slot, term.rawValue, leader?.rawValue ?? 0, note: "follower")
         case .steppedDown(let term, _): self.record(.role, slot: slot, term.rawValue, note: "stepped down")
         case .configurationAppended(let configuration, let index):
-            self.record(.configuration, slot: slot, index.rawValue, UInt64(configuration.voters.count), note: "appended")
-        case .configurationCommitted(_, let index): self.record(.configuration, slot: slot, index.rawValue, note: "committed")
+            self.record(
+                .configuration, slot: slot, index.rawValue, UInt64(configuration.voters.count), note: "appended")
+        case .configurationCommitted(_, let index):
+            self.record(.configuration, slot: slot, index.rawValue, note: "committed")
         case .configurationRolledBack(_, let index):
             self.record(.configuration, slot: slot, index.rawValue, note: "rolled back")
         case .quarantineLifted(let index):
@@ -261,6 +265,7 @@ final class World {
         case .clientWake(let client): self.clients.wake(client)
         case .clientTimeout(let attempt): self.clients.timeOut(attempt: attempt)
         case .fault: if !self.isHealed { self.faults.strike() }
+        case .carousel(let rounds, let since): if !self.isHealed { self.faults.turn(rounds: rounds, since: since) }
         case .partitionEnds(let number): self.network.endPartition(number)
         case .clog(let from, let to, let on): if !self.isHealed || !on { self.network.clog(from: from, to: to, on) }
         case .administrate: self.administrator.act()
@@ -278,7 +283,9 @@ final class World {
             self.deferred[parcel.to].append(.deliver(parcel: place))
             return
         }
-        self.record(.delivered, slot: parcel.to, peer: parcel.from, MessageDigest.code(parcel.message), parcel.message.term.rawValue)
+        self.record(
+            .delivered, slot: parcel.to, peer: parcel.from, MessageDigest.code(parcel.message),
+            parcel.message.term.rawValue)
         node.receive(parcel)
     }
 }

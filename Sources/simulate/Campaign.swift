@@ -46,7 +46,8 @@ final class Campaign: Sendable {
             Console.complain("simulate: \(trouble)")
             return ExitStatus.harness
         }
-        return Report(command: self.command, runs: runs, seconds: self.elapsedSeconds).finish(reportsMax: Self.reportsMax)
+        return Report(command: self.command, runs: runs, seconds: self.elapsedSeconds).finish(
+            reportsMax: Self.reportsMax)
     }
 
     private var elapsedSeconds: Double {
@@ -74,7 +75,8 @@ final class Campaign: Sendable {
     /// - Returns: the seed to go on with; nil when workers can't be started.
     private func work(_ stretch: Range<UInt64>) -> UInt64? {
         var arguments = [
-            "--worker", "--from", "\(stretch.lowerBound)", "--seeds", "\(stretch.count)", "--level", "\(self.command.level)",
+            "--worker", "--from", "\(stretch.lowerBound)", "--seeds", "\(stretch.count)", "--level",
+            "\(self.command.level)",
             "--share-l1", "\(self.command.shareLevelOne)",
         ]
         if self.command.canary { arguments.append("--canary") }

@@ -70,9 +70,12 @@ struct Report {
         var complaints: [String] = []
         let vacuous = self.runs.filter { $0.outcome == "vacuous" }
         if vacuous.count * 100 > self.runs.count {
-            complaints.append("\(vacuous.count) of \(self.runs.count) runs are vacuous, the first is seed \(vacuous[0].seed)")
+            complaints.append(
+                "\(vacuous.count) of \(self.runs.count) runs are vacuous, the first is seed \(vacuous[0].seed)")
         }
-        if !missed.isEmpty { complaints.append("canaries went unseen: \(missed.map { "\($0.seed)" }.joined(separator: " "))") }
+        if !missed.isEmpty {
+            complaints.append("canaries went unseen: \(missed.map { "\($0.seed)" }.joined(separator: " "))")
+        }
         if self.command.canary, !self.runs.contains(where: { self.command.hasCanary($0.seed) }) {
             complaints.append("no canary among these seeds")
         }
@@ -87,7 +90,9 @@ struct Report {
                 ("membership changes", total.membershipChanges, self.runs.count / 20),
                 ("writes", total.writes, 100 * self.runs.count), ("reads", total.reads, 20 * self.runs.count),
             ]
-            for (name, count, floor) in floors where count < floor { complaints.append("\(count) \(name), the floor is \(floor)") }
+            for (name, count, floor) in floors where count < floor {
+                complaints.append("\(count) \(name), the floor is \(floor)")
+            }
         }
         return complaints
     }
@@ -102,7 +107,9 @@ struct Report {
             "{\"from\":\(self.command.from.value),\"seeds\":\(self.runs.count),\"level\":\(self.command.level),"
             + "\"shareL1\":\(self.command.shareLevelOne),\"pass\":\(passed),\"simulatedHours\":\(hours),"
             + "\"seconds\":\(String(format: "%.1f", self.seconds)),\"complaints\":\(complaints.count),\"failed\":[\(failed)]}\n"
-        if !FileManager.default.fileExists(atPath: path) { _ = FileManager.default.createFile(atPath: path, contents: nil) }
+        if !FileManager.default.fileExists(atPath: path) {
+            _ = FileManager.default.createFile(atPath: path, contents: nil)
+        }
         guard let file = FileHandle(forWritingAtPath: path) else {
             Console.complain("simulate: \(path) can't be written")
             return

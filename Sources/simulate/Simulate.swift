@@ -32,7 +32,8 @@ struct Simulate: ParsableCommand {
     var seeds = 200
     @Option(help: "The first seed, decimal or 0x-hexadecimal.")
     var from: SeedNumber = SeedNumber(value: 1)
-    @Option(help: "0: the Raft core on a toy disk. 1: the replica on real storage over a faulty disk, with wire frames.")
+    @Option(
+        help: "0: the Raft core on a toy disk. 1: the replica on real storage over a faulty disk, with wire frames.")
     var level = 0
     @Option(name: .customLong("share-l1"), help: "Percent of the seeds to run at level 1 when --level is 0.")
     var shareLevelOne = 0
@@ -100,7 +101,9 @@ struct Simulate: ParsableCommand {
             echo: self.verbose ? { print($0) } : nil)
         if !self.verbose { report.trace.forEach { print($0) } }
         print(report.summary)
-        if report.outcome.isViolation { print("again: \(Self.replay(seed: seed, level: self.level, canary: self.canary))") }
+        if report.outcome.isViolation {
+            print("again: \(Self.replay(seed: seed, level: self.level, canary: self.canary))")
+        }
         switch report.outcome {
         case .pass: return ExitStatus.clean
         case .vacuous: return ExitStatus.harness
@@ -136,7 +139,9 @@ struct SeedNumber: ExpressibleByArgument {
 
     init?(argument: String) {
         let isHexadecimal = argument.hasPrefix("0x") || argument.hasPrefix("0X")
-        guard let value = isHexadecimal ? UInt64(argument.dropFirst(2), radix: 16) : UInt64(argument) else { return nil }
+        guard let value = isHexadecimal ? UInt64(argument.dropFirst(2), radix: 16) : UInt64(argument) else {
+            return nil
+        }
         self.value = value
     }
 
@@ -154,7 +159,9 @@ extension RunReport {
             case .crash(let text): "CRASH \(text)"
             case .vacuous(let text): "vacuous: \(text)"
             }
-        let faults = zip(SwarmOptions.Fault.allCases, tally.faults).filter { $0.1 > 0 }.map { "\($0.0.rawValue) \($0.1)" }
+        let faults = zip(SwarmOptions.Fault.allCases, tally.faults).filter { $0.1 > 0 }.map {
+            "\($0.0.rawValue) \($0.1)"
+        }
         return """
             \(tally.virtualNanoseconds / 1_000_000_000) virtual seconds, \(tally.events) events, \(tally.writes) writes, \
             \(tally.reads) reads, \(tally.unknowns) unknown, \(tally.committed) entries, \(tally.elections) elections, \

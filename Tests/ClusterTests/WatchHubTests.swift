@@ -22,13 +22,15 @@ private final class Written: Sendable {
 
     /// Waits until so many watches stand.
     private func registered(_ count: Int) async {
-        while self.hub.count != count { await Task.yield() }
+        while self.hub.count != count { try? await Task.sleep(nanoseconds: 1_000_000) }
     }
 
     /// True when `publish` ended the wait, which would else last a minute.
-    private func wakes(_ watch: WatchKey, _ publish: @Sendable (WatchHub) -> Void) async -> Bool {
+    private func wakes(
+        _ watch: WatchKey, after index: UInt64 = 10, _ publish: @Sendable (WatchHub) -> Void
+    ) async -> Bool {
         let hub = self.hub
-        let ended = Task { await hub.wait(for: [watch], after: LogIndex(10), timeout: .seconds(60)) }
+        let ended = Task { await hub.wait(for: [watch], after: LogIndex(index), timeout: .seconds(60)) }
         await self.registered(1)
         publish(hub)
         let isGone = hub.count == 0
@@ -55,8 +57,8 @@ private final class Written: Sendable {
     @Test func aTouchOfAWholeTreeWakesWhatIsWatchedWithinIt() async {
         let touch = self.touch("a/", isPrefix: true)
         #expect(await self.wakes(self.key("a/b")) { $0.publish([touch], at: LogIndex(11), everything: false) })
-        #expect(await self.wakes(self.prefix("a/b/")) { $0.publish([touch], at: LogIndex(12), everything: false) })
-        #expect(await !self.wakes(self.key("b")) { $0.publish([touch], at: LogIndex(13), everything: false) })
+        #expect(await self.wakes(self.prefix("a/b/"), after: 11) { $0.publish([touch], at: LogIndex(12), everything: false) })
+        #expect(await !self.wakes(self.key("b"), after: 12) { $0.publish([touch], at: LogIndex(13), everything: false) })
     }
 
     @Test func aRestoredStateWakesEverybody() async {

@@ -146,7 +146,8 @@ private struct Dice {
                     case 3: (.release(session: session), .done(ok))
                     case 4: (.invalidate(session: session), .done(true))
                     case 5: (.fencedWrite(session: session, lockIndex: UInt64(dice.roll(3))), .done(ok))
-                    default: (.inspect, .holder(session: dice.roll(2) == 0 ? nil : session, lockIndex: UInt64(dice.roll(3))))
+                    default:
+                        (.inspect, .holder(session: dice.roll(2) == 0 ? nil : session, lockIndex: UInt64(dice.roll(3))))
                     }
                 return LockOperation(
                     client: 0, key: "l", call: call, returned: returned, input: input, output: output,

@@ -51,7 +51,10 @@ import Testing
             [cas(0...9, 0, "a", true), cas(0...9, 0, "b", false), get(10...11, "a")],
             [put(0...1, "a"), get(2...3, "a", index: 4), cas(4...9, 4, "b", true), cas(4...9, 4, "c", false)],
             [put(0...1, "a"), cas(2...3, 8, "b", false), get(4...5, "a", index: 7)],
-            [put(0...1, "a", index: 3), deleteCAS(2...3, 3, true), deleteCAS(4...5, 3, true), cas(6...7, 0, "b", true)],
+            [
+                put(0...1, "a", index: 3), deleteCAS(2...3, 3, true), deleteCAS(4...5, 3, true),
+                cas(6...7, 0, "b", true),
+            ],
         ]
         for history in legal {
             #expect(LinearizabilityChecker(model: KVRegister()).check(history) == .linearizable)
@@ -60,9 +63,15 @@ import Testing
 
     @Test func legalLockHistoriesPass() {
         let legal: [[LockOperation]] = [
-            [acquire(0...9, "a"), acquire(0...9, "b", false), release(10...11, "a"), acquire(12...13, "b"), holder(14...15, "b", 2)],
+            [
+                acquire(0...9, "a"), acquire(0...9, "b", false), release(10...11, "a"), acquire(12...13, "b"),
+                holder(14...15, "b", 2),
+            ],
             // Lock-delay: refused though free, because the last holder's session ended.
-            [acquire(0...1, "a"), invalidate(2...3, "a"), acquire(4...5, "b", false), acquire(6...7, "b"), fenced(8...9, "a", 1, false)],
+            [
+                acquire(0...1, "a"), invalidate(2...3, "a"), acquire(4...5, "b", false), acquire(6...7, "b"),
+                fenced(8...9, "a", 1, false),
+            ],
             [acquire(0...1, "a"), acquire(2...3, "a"), fenced(4...5, "a", 1, true)],
             [lock(0..., .release(session: "a")), acquire(1...2, "a"), acquire(3...9, "b"), holder(10...11, "b", 2)],
         ]
@@ -101,7 +110,8 @@ import Testing
     }
 
     @Test func aSpentBudgetIsUnknownNotGreen() {
-        let history = (0..<12 as Range<UInt64>).map { kv($0...100, .put("v\($0)"), .done(true)) } + [get(101...102, "x")]
+        let history =
+            (0..<12 as Range<UInt64>).map { kv($0...100, .put("v\($0)"), .done(true)) } + [get(101...102, "x")]
         #expect(LinearizabilityChecker(model: KVRegister(), budget: 50).check(history) == .unknown(key: "k"))
     }
 

@@ -82,9 +82,15 @@ let registerIsIllegal: [(String, [KVOperation])] = [
     ),
     ("a read that goes back", [put(0...1, "a"), put(2...20, "b"), get(3...4, "b"), get(5...6, "a")]),
     ("a value that survives its delete", [put(0...1, "a"), delete(2...3), get(4...5, "a")]),
-    ("a key that is missing, then there, without a put", [put(0...1, "a"), delete(2...9), get(3...4, nil), get(5...6, "a")]),
+    (
+        "a key that is missing, then there, without a put",
+        [put(0...1, "a"), delete(2...9), get(3...4, nil), get(5...6, "a")]
+    ),
     ("a lost put between two reads", [put(0...1, "a"), get(2...3, "a"), get(4...5, nil)]),
-    ("an unknown put that takes effect twice", [put(0...1, "a"), kv(2..., .put("b")), get(3...4, "b"), put(5...6, "c"), get(7...8, "b")]),
+    (
+        "an unknown put that takes effect twice",
+        [put(0...1, "a"), kv(2..., .put("b")), get(3...4, "b"), put(5...6, "c"), get(7...8, "b")]
+    ),
     ("an unknown put seen before it was called", [get(0...1, "b"), kv(2..., .put("b"))]),
     ("an unknown put seen, then gone", [put(0...1, "a"), kv(2..., .put("b")), get(3...4, "b"), get(5...6, "a")]),
     ("an unknown delete undone", [put(0...1, "a"), kv(2..., .delete), get(3...4, nil), get(5...6, "a")]),
@@ -92,25 +98,49 @@ let registerIsIllegal: [(String, [KVOperation])] = [
     ("a cas-create that fails on a missing key", [cas(0...1, 0, "a", false)]),
     ("two cas-creates that both succeed", [cas(0...9, 0, "a", true), cas(0...9, 0, "b", true)]),
     ("two cas-creates that both fail", [cas(0...9, 0, "a", false), cas(0...9, 0, "b", false)]),
-    ("a cas by an index that the key no longer has", [put(0...1, "a", index: 5), put(2...3, "b", index: 6), cas(4...5, 5, "c", true)]),
+    (
+        "a cas by an index that the key no longer has",
+        [put(0...1, "a", index: 5), put(2...3, "b", index: 6), cas(4...5, 5, "c", true)]
+    ),
     ("a cas by the right index that fails", [put(0...1, "a", index: 5), cas(2...3, 5, "b", false)]),
     ("a cas by an index that was never there", [put(0...1, "a", index: 5), cas(2...3, 4, "b", true)]),
     ("a cas on a missing key", [cas(0...1, 7, "a", true)]),
-    ("two cas by one index", [put(0...1, "a"), get(2...3, "a", index: 9), cas(4...9, 9, "b", true), cas(4...9, 9, "c", true)]),
-    ("a failed cas by the index that a later read shows", [put(0...1, "a"), cas(2...3, 8, "b", false), get(4...5, "a", index: 8)]),
+    (
+        "two cas by one index",
+        [put(0...1, "a"), get(2...3, "a", index: 9), cas(4...9, 9, "b", true), cas(4...9, 9, "c", true)]
+    ),
+    (
+        "a failed cas by the index that a later read shows",
+        [put(0...1, "a"), cas(2...3, 8, "b", false), get(4...5, "a", index: 8)]
+    ),
     ("a failed cas whose value is read", [put(0...1, "a", index: 5), cas(2...3, 4, "b", false), get(4...5, "b")]),
     ("an index that changes without a write", [put(0...1, "a"), get(2...3, "a", index: 5), get(4...5, "a", index: 6)]),
     ("an index that goes back", [put(0...1, "a", index: 7), put(2...3, "b", index: 6)]),
-    ("an index below its predecessor's, by reads", [put(0...1, "a"), get(2...3, "a", index: 9), put(4...5, "b"), get(6...7, "b", index: 9)]),
-    ("an index that an overwritten value had", [put(0...1, "a", index: 5), put(2...3, "b"), get(4...5, "b", index: 5)]),
-    ("a re-created key with its old index", [put(0...1, "a", index: 5), delete(2...3), put(4...5, "a"), get(6...7, "a", index: 5)]),
+    (
+        "an index below its predecessor's, by reads",
+        [put(0...1, "a"), get(2...3, "a", index: 9), put(4...5, "b"), get(6...7, "b", index: 9)]
+    ),
+    (
+        "an index that an overwritten value had",
+        [put(0...1, "a", index: 5), put(2...3, "b"), get(4...5, "b", index: 5)]
+    ),
+    (
+        "a re-created key with its old index",
+        [put(0...1, "a", index: 5), delete(2...3), put(4...5, "a"), get(6...7, "a", index: 5)]
+    ),
     ("a delete-cas that fails on a missing key", [deleteCAS(0...1, 3, false)]),
     ("a delete-cas by the wrong index", [put(0...1, "a", index: 5), deleteCAS(2...3, 4, true)]),
     ("a delete-cas by the right index that fails", [put(0...1, "a", index: 5), deleteCAS(2...3, 5, false)]),
     ("a delete-cas that leaves the key", [put(0...1, "a", index: 5), deleteCAS(2...3, 5, true), get(4...5, "a")]),
     ("a put that says no", [kv(0...1, .put("a"), .done(false))]),
-    ("one key bad among good ones", [kv(0...1, .put("a"), .done(true), key: "good"), kv(2...3, .get, .value("a"), key: "good"), get(4...5, "z")]),
-    ("a stale read next to an unknown cas that can't have happened", [put(0...1, "a", index: 5), kv(2..., .cas(index: 4, value: "b")), get(3...4, "b")]),
+    (
+        "one key bad among good ones",
+        [kv(0...1, .put("a"), .done(true), key: "good"), kv(2...3, .get, .value("a"), key: "good"), get(4...5, "z")]
+    ),
+    (
+        "a stale read next to an unknown cas that can't have happened",
+        [put(0...1, "a", index: 5), kv(2..., .cas(index: 4, value: "b")), get(3...4, "b")]
+    ),
 ]
 
 let setIsIllegal: [(String, [SetOperation])] = [
@@ -135,14 +165,26 @@ let lockIsIllegal: [(String, [LockOperation])] = [
     ("a release by somebody else", [acquire(0...1, "a"), release(2...3, "b", true)]),
     ("a release refused to the holder", [acquire(0...1, "a"), release(2...3, "a", false)]),
     ("a release of a free lock", [release(0...1, "a", true)]),
-    ("a lock index that stands still", [acquire(0...1, "a"), release(2...3, "a"), acquire(4...5, "b"), holder(6...7, "b", 1)]),
+    (
+        "a lock index that stands still",
+        [acquire(0...1, "a"), release(2...3, "a"), acquire(4...5, "b"), holder(6...7, "b", 1)]
+    ),
     ("a lock index that rises on re-acquisition", [acquire(0...1, "a"), acquire(2...3, "a"), holder(4...5, "a", 2)]),
     ("the wrong holder", [acquire(0...1, "a"), holder(2...3, "b", 1)]),
     ("a free lock while it is held", [acquire(0...1, "a"), holder(2...3, nil, 1)]),
     ("a holder whose session ended", [acquire(0...1, "a"), invalidate(2...3, "a"), holder(4...5, "a", 1)]),
     ("an acquisition by a session that ended", [invalidate(0...1, "a"), acquire(2...3, "a")]),
-    ("a fenced write by the last holder", [acquire(0...1, "a"), invalidate(2...3, "a"), acquire(4...5, "b"), fenced(6...7, "a", 1, true)]),
-    ("a fenced write with an old token", [acquire(0...1, "a"), release(2...3, "a"), acquire(4...5, "a"), fenced(6...7, "a", 1, true)]),
+    (
+        "a fenced write by the last holder",
+        [acquire(0...1, "a"), invalidate(2...3, "a"), acquire(4...5, "b"), fenced(6...7, "a", 1, true)]
+    ),
+    (
+        "a fenced write with an old token",
+        [acquire(0...1, "a"), release(2...3, "a"), acquire(4...5, "a"), fenced(6...7, "a", 1, true)]
+    ),
     ("a fenced write refused to the holder", [acquire(0...1, "a"), fenced(2...3, "a", 1, false)]),
-    ("an unknown acquisition that let two in", [lock(0..., .acquire(session: "a")), holder(1...2, "a", 1), acquire(3...4, "b")]),
+    (
+        "an unknown acquisition that let two in",
+        [lock(0..., .acquire(session: "a")), holder(1...2, "a", 1), acquire(3...4, "b")]
+    ),
 ]

@@ -45,7 +45,8 @@ import Testing
         #"{"client":1,"key":"\u12","kind":"get","call":1}"#, #"{"client":1,"key":"a"#,
         #"{"client":1,"key":"","kind":"get","call":1} x"#, #"{"client":1,"key":"","kind":"get","call":1,}"#,
         #"{"client":1,"client":1,"key":"","kind":"get","call":1}"#, #"{"client":1,"key":3,"kind":"get","call":1}"#,
-        #"{"client":1,"key":"","kind":"get","call":1,"ok":truth}"#, #"{"client":1,"key":"","kind":"read","call":1,"elements":[1,]}"#,
+        #"{"client":1,"key":"","kind":"get","call":1,"ok":truth}"#,
+        #"{"client":1,"key":"","kind":"read","call":1,"elements":[1,]}"#,
     ])
     func aMalformedLineIsRefusedWithItsNumber(_ line: String) throws {
         let text = "\n" + line

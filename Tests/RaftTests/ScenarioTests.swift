@@ -47,10 +47,12 @@ enum Scenario {
         for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
             guard line.hasPrefix("> ") else {
                 // Prose stands before the first command, and between commands after a `#`.
+                if line.hasPrefix("#"), !written.hasSuffix("\n\n") { written += "\n" }
                 if !written.contains("\n> ") || line.hasPrefix("#") { written += line + "\n" }
                 continue
             }
-            if !written.hasSuffix("\n\n") { written += "\n" }
+            let followsComment = written.split(separator: "\n").last?.hasPrefix("#") == true
+            if !written.hasSuffix("\n\n"), !followsComment { written += "\n" }
             written += line + "\n"
             stage.forgetLines()
             var words = line.dropFirst(2).split(separator: " ").map(String.init)

@@ -7,7 +7,8 @@ import Testing
     func clustersSurviveTheirSeedsAtLevelZero(_ stretch: UInt64) {
         for seed in (1 + stretch * 15)..<(16 + stretch * 15) {
             let report = Simulation.run(seed: seed, level: 0, traceCapacity: 60)
-            #expect(!report.outcome.isViolation, "seed \(seed): \(report.outcome)\n\(report.trace.joined(separator: "\n"))")
+            #expect(
+                !report.outcome.isViolation, "seed \(seed): \(report.outcome)\n\(report.trace.joined(separator: "\n"))")
         }
     }
 
@@ -62,7 +63,9 @@ import Testing
 
     @Test func everyFaultIsDrawnAndInstalledBySomeSeed() {
         var total = Tally()
-        for seed in 2_000..<2_080 as Range<UInt64> { total.add(Simulation.run(seed: seed, level: 0, traceCapacity: 1).tally) }
+        for seed in 2_000..<2_080 as Range<UInt64> {
+            total.add(Simulation.run(seed: seed, level: 0, traceCapacity: 1).tally)
+        }
         for (fault, count) in zip(SwarmOptions.Fault.allCases, total.faults) {
             #expect(count > 0, "\(fault) never happened")
         }
