@@ -43,10 +43,13 @@ let rooms: [Room] = [
     Room(name: "DNSCodec", rooms: ["Units"]),
     Room(name: "Raft", rooms: ["Units"], products: [deque]),
     Room(name: "Registry", rooms: ["Units", "PersistentMap", "Protocol"]),
-    Room(name: "Replica", rooms: ["Units", "PersistentMap", "Protocol", "Raft", "Registry"], products: [deque, protobuf]),
+    Room(
+        name: "Replica", rooms: ["Units", "PersistentMap", "Protocol", "Raft", "Registry"], products: [deque, protobuf]),
     // I/O
     Room(name: "CFaultVFS", tested: false, kind: .c),
-    Room(name: "Storage", rooms: ["Units", "Protocol", "Raft", "Registry"], products: [grdb, crypto], testRooms: ["FaultDisk"]),
+    Room(
+        name: "Storage", rooms: ["Units", "Protocol", "Raft", "Registry"], products: [grdb, crypto],
+        testRooms: ["FaultDisk"]),
     Room(name: "FaultDisk", rooms: ["Storage", "CFaultVFS"], tested: false),
     Room(name: "Certificates", rooms: ["Units", "Protocol"], products: [x509, asn1, crypto]),
     Room(
@@ -54,25 +57,30 @@ let rooms: [Room] = [
         products: [nioCore, nioPosix, nioSSL, nioTLS, logging]),
     Room(
         name: "HealthChecks", rooms: ["Units"],
-        products: [httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioTLS, logging], testProducts: [x509, asn1, crypto]),
+        products: [httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioTLS, logging],
+        testProducts: [x509, asn1, crypto]),
     // ways
     Room(
-        name: "Cluster", rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport"],
+        name: "Cluster",
+        rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport"],
         products: [nioCore, nioPosix, logging, crypto]),
     Room(
-        name: "LocalAgent", rooms: ["Units", "Protocol", "Registry", "HealthChecks", "Storage", "Cluster"], products: [logging],
+        name: "LocalAgent", rooms: ["Units", "Protocol", "Registry", "HealthChecks", "Storage", "Cluster"],
+        products: [logging],
         testProducts: [nioCore, nioPosix]),
     // faces
     Room(
         name: "HTTPAPI", rooms: ["Units", "Protocol", "Registry", "Cluster", "LocalAgent"],
         products: [hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging]),
     Room(
-        name: "DNSServer", rooms: ["Units", "Protocol", "DNSCodec", "Registry", "Cluster"], products: [nioCore, nioPosix, logging]),
+        name: "DNSServer", rooms: ["Units", "Protocol", "DNSCodec", "Registry", "Cluster"],
+        products: [nioCore, nioPosix, logging]),
     // whole
     Room(
         name: "Agent",
         rooms: [
-            "Units", "DNSCodec", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport", "HealthChecks",
+            "Units", "DNSCodec", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport",
+            "HealthChecks",
             "Cluster", "LocalAgent", "HTTPAPI", "DNSServer",
         ],
         products: [nioCore, nioPosix, logging, hummingbird]),
@@ -83,7 +91,10 @@ let rooms: [Room] = [
     // beside
     Room(name: "Linearizability"),
     Room(
-        name: "Simulation", rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Transport", "Linearizability", "FaultDisk"],
+        name: "Simulation",
+        rooms: [
+            "Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Transport", "Linearizability", "FaultDisk",
+        ],
         products: [protobuf]),
     Room(name: "simulate", rooms: ["Simulation"], products: [arguments], tested: false, kind: .executable),
     Room(name: "judge", rooms: ["Linearizability"], products: [arguments], tested: false, kind: .executable),
@@ -119,7 +130,8 @@ for room in rooms where wanted?.contains(room.name) ?? true {
     switch room.kind {
     case .library:
         let excluded = room.name == "Protocol" ? ["Schemas", "generate"] : []
-        targets.append(.target(name: room.name, dependencies: below, path: path, exclude: excluded, swiftSettings: settings))
+        targets.append(
+            .target(name: room.name, dependencies: below, path: path, exclude: excluded, swiftSettings: settings))
     case .executable:
         targets.append(.executableTarget(name: room.name, dependencies: below, path: path, swiftSettings: settings))
     case .c:
@@ -131,8 +143,10 @@ for room in rooms where wanted?.contains(room.name) ?? true {
         targets.append(
             .testTarget(
                 name: "\(room.name)Tests",
-                dependencies: [own] + more.map { Target.Dependency(stringLiteral: $0) } + room.products + room.testProducts,
-                path: "Tests/\(room.name)Tests", exclude: room.name == "Raft" ? ["Scenarios"] : [], swiftSettings: settings))
+                dependencies: [own] + more.map { Target.Dependency(stringLiteral: $0) } + room.products
+                    + room.testProducts,
+                path: "Tests/\(room.name)Tests", exclude: room.name == "Raft" ? ["Scenarios"] : [],
+                swiftSettings: settings))
     }
 }
 

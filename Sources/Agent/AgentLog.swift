@@ -25,7 +25,8 @@ struct AgentLog: LogHandler {
         if let own = event.metadata { all.merge(own) { $1 } }
         // Sorted, so that equal events give equal lines.
         let fields = all.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
-        let line = self.isJSON
+        let line =
+            self.isJSON
             ? self.json(event.level, "\(event.message)", fields) : self.text(event.level, "\(event.message)", fields)
         Self.write(line)
     }
@@ -36,7 +37,9 @@ struct AgentLog: LogHandler {
         bytes.append(UInt8(ascii: "\n"))
         var written = 0
         while written < bytes.count {
-            let count = bytes.withUnsafeBytes { Glibc.write(1, $0.baseAddress.map { $0 + written }, $0.count - written) }
+            let count = bytes.withUnsafeBytes {
+                Glibc.write(1, $0.baseAddress.map { $0 + written }, $0.count - written)
+            }
             if count < 0 && errno == EINTR { continue }
             // Nobody reads: there is nobody to tell, either.
             if count <= 0 { return }
@@ -48,7 +51,8 @@ struct AgentLog: LogHandler {
         var line = "\(Self.timestamp()) \(Self.tag(level)) \(self.label): \(Self.oneLine(message))"
         if !fields.isEmpty { line += ":" }
         for (key, value) in fields {
-            let needsQuotes = value.isEmpty || value.utf8.contains { $0 <= 0x20 || $0 == UInt8(ascii: "\"") || $0 == 0x7F }
+            let needsQuotes =
+                value.isEmpty || value.utf8.contains { $0 <= 0x20 || $0 == UInt8(ascii: "\"") || $0 == 0x7F }
             line += " \(key)=" + (needsQuotes ? "\"\(Self.oneLine(value, quoted: true))\"" : value)
         }
         return line

@@ -60,7 +60,8 @@ final class Facilities: AgentFacilities {
             else { continue }
             let service = registry.nodeServices(node.name).value?.services.first { $0.id == "consul" }
             if wide, service == nil { continue }
-            members.append(self.member(node, isAlive: health.status != .critical, serverPort: service?.port, wide: wide))
+            members.append(
+                self.member(node, isAlive: health.status != .critical, serverPort: service?.port, wide: wide))
         }
         return members.sorted { $0.name < $1.name }
     }
@@ -197,7 +198,9 @@ final class Facilities: AgentFacilities {
                 request.method = "PUT"
                 request.target = "/v1/agent/force-leave/\(name)" + (prune ? "?prune=1" : "")
                 let answer = try await link.forward(request, timeout: .seconds(20))
-                if answer.status != 200 { throw .refused(status: 500, text: String(decoding: answer.body, as: UTF8.self)) }
+                if answer.status != 200 {
+                    throw .refused(status: 500, text: String(decoding: answer.body, as: UTF8.self))
+                }
             case .server(let server):
                 guard try await server.forget(name) else { throw .notAServer }
             }

@@ -107,7 +107,9 @@ extension RunningAgent {
         func seconds(_ time: Nanoseconds) -> UInt32 { UInt32(clamping: time.rawValue / 1_000_000_000) }
         var settings = try DNSSettings(datacenter: configuration.datacenter, domain: "\(configuration.domain).")
         settings.nodeTimeToLive = seconds(configuration.dns.nodeTTL)
-        for (name, time) in configuration.dns.serviceTTL { settings.serviceTimeToLive[name.lowercased()] = seconds(time) }
+        for (name, time) in configuration.dns.serviceTTL {
+            settings.serviceTimeToLive[name.lowercased()] = seconds(time)
+        }
         settings.onlyPassing = configuration.dns.onlyPassing
         settings.udpAnswerLimit = configuration.dns.udpAnswerLimit
         settings.addressRecordLimit = configuration.dns.aRecordLimit

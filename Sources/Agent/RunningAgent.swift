@@ -36,8 +36,10 @@ package final class RunningAgent: Sendable {
         let token = try Self.joinToken(configuration)
         let role: Facilities.Role =
             configuration.server
-            ? .server(try await Server.start(Self.serverSettings(configuration, token, fatal), group: group, logger: logger))
-            : .agent(try await AgentLink.start(Self.linkSettings(configuration, token, fatal), group: group, logger: logger))
+            ? .server(
+                try await Server.start(Self.serverSettings(configuration, token, fatal), group: group, logger: logger))
+            : .agent(
+                try await AgentLink.start(Self.linkSettings(configuration, token, fatal), group: group, logger: logger))
         do {
             let agent = try await RunningAgent(configuration, role, reload: reload, logger: logger, end: end)
             do {
@@ -75,7 +77,8 @@ package final class RunningAgent: Sendable {
         }
         let identity = role.cluster.identity
         let local = LocalAgent(
-            settings: Self.localSettings(configuration, identity), cluster: role.cluster, catalog: catalog, store: store,
+            settings: Self.localSettings(configuration, identity), cluster: role.cluster, catalog: catalog,
+            store: store,
             facilities: facilities, logger: logger)
         let settings = Self.httpSettings(configuration)
         try settings.validate()
@@ -132,7 +135,8 @@ package final class RunningAgent: Sendable {
                 try await listener.run()
             } catch {
                 logger.error("HTTP ended", metadata: ["address": "\(address):\(port)", "error": "\(error)"])
-                bound.continuation.yield(.failure(AgentFailure("listening for HTTP on \(address):\(port) failed: \(error)")))
+                bound.continuation.yield(
+                    .failure(AgentFailure("listening for HTTP on \(address):\(port) failed: \(error)")))
             }
             bound.continuation.finish()
         }
@@ -148,7 +152,8 @@ package final class RunningAgent: Sendable {
     private func answerForAgents(_ group: any EventLoopGroup) async throws {
         guard case .server(let server) = self.role else { return }
         let http = self.http
-        let names = try self.faces.withLock { $0.names.first }
+        let names =
+            try self.faces.withLock { $0.names.first }
             ?? DNSServer(
                 settings: Self.dnsSettings(self.configuration), listener: .init(), cluster: server, group: group,
                 logger: self.logger, seed: { .random(in: .min ... .max) },
@@ -181,11 +186,13 @@ package final class RunningAgent: Sendable {
     private func register(_ configuration: AgentConfiguration) async throws {
         var services: [ServiceDefinition] = []
         for value in configuration.serviceDefinitions {
-            services.append(try Self.decode(value, "service") { json throws(JSONError) in try DefinitionDecoder.service(json) })
+            services.append(
+                try Self.decode(value, "service") { json throws(JSONError) in try DefinitionDecoder.service(json) })
         }
         var checks: [CheckDefinition] = []
         for value in configuration.checkDefinitions {
-            checks.append(try Self.decode(value, "check") { json throws(JSONError) in try DefinitionDecoder.check(json) })
+            checks.append(
+                try Self.decode(value, "check") { json throws(JSONError) in try DefinitionDecoder.check(json) })
         }
         try await self.local.setConfigured(services: services, checks: checks)
     }
@@ -230,6 +237,7 @@ package final class RunningAgent: Sendable {
     package func stop(leaving: Bool) async {
         await self.local.stop()
         if leaving { await self.leave() } else if case .server(let server) = self.role { await server.handOver() }
+        if case .server(let server) = self.role { await server.dismissAgents() }
         let faces = self.faces.withLock { faces in
             defer { faces = Faces() }
             return faces

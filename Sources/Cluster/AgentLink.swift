@@ -29,8 +29,6 @@ public final class AgentLink: Sendable {
         var server: String?
         /// All that are known, the next to try first.
         var candidates: [String]
-        /// When a server was last heard of that has a leader.
-        var lastGood = Instant.start
         var tasks: [Task<Void, Never>] = []
         var isStopping = false
         /// A server whose connection broke, until the search for another begins.
@@ -112,7 +110,8 @@ public final class AgentLink: Sendable {
 
     func learn(_ addresses: [String]) {
         self.state.withLock { state in
-            for address in addresses.shuffled() where !state.candidates.contains(address) && state.candidates.count < 64 {
+            for address in addresses.shuffled() where !state.candidates.contains(address) && state.candidates.count < 64
+            {
                 state.candidates.append(address)
             }
         }
@@ -209,17 +208,21 @@ public final class AgentLink: Sendable {
         var rounds: UInt64 = 0
         while !Task.isCancelled {
             guard let wire = self.state.withLock({ $0.wire }) else { return }
-            if let server = self.state.withLock({ $0.server }) {
-                if await self.keepLease(wire, at: server) {
-                    if rounds % 15 == 0 { await self.learnServers(wire, from: server) }
-                    rounds += 1
-                    await self.renewIfDue(wire, at: server)
-                    await self.pauseBetweenLeases()
-                } else {
-                    self.drop(server, wire)
-                }
-            } else {
+            guard let server = self.state.withLock({ $0.server }) else {
                 await self.findServer(wire)
+                continue
+            }
+            switch await self.keepLease(wire, at: server) {
+            case .kept:
+                if rounds % 15 == 0 { await self.learnServers(wire, from: server) }
+                rounds += 1
+                await self.renewIfDue(wire, at: server)
+                await self.pauseBetweenLeases()
+            case .refused(let reason):
+                self.logger.info("looks for another server", metadata: ["address": "\(server)", "reason": "\(reason)"])
+                await self.findServer(wire, insteadOf: server)
+            case .silent:
+                self.drop(server, wire)
             }
         }
     }
@@ -233,14 +236,21 @@ public final class AgentLink: Sendable {
         }
     }
 
-    private func keepLease(_ wire: Wire, at server: String) async -> Bool {
+    private enum Lease {
+        case kept
+        /// The server answers, and says why it is of no use: it has no leader, or is about to stop.
+        case refused(String)
+        case silent
+    }
+
+    private func keepLease(_ wire: Wire, at server: String) async -> Lease {
         var request = PeerRequest()
         request.leaseKeep.node = self.settings.nodeName
         request.leaseKeep.nodeID = self.nodeID.rawValue
-        guard await wire.pool.ask(request, of: server, timeout: Self.leaseTimeout) != nil else { return false }
-        let now = SystemClock.now()
-        self.state.withLock { $0.lastGood = now }
-        return true
+        guard let response = try? await wire.pool.call(request, to: server, timeout: Self.leaseTimeout) else {
+            return .silent
+        }
+        return response.error.isEmpty ? .kept : .refused(response.error)
     }
 
     private func drop(_ server: String, _ wire: Wire) {
@@ -248,27 +258,41 @@ public final class AgentLink: Sendable {
         self.state.withLock { if $0.server == server { $0.server = nil } }
     }
 
-    private func findServer(_ wire: Wire) async {
+    /// How long a server that was left still gets to answer what it was asked.
+    private static let farewell = Nanoseconds.seconds(10)
+
+    /// `former` is used until another is found, and may then answer what it was asked before.
+    private func findServer(_ wire: Wire, insteadOf former: String? = nil) async {
         let (lost, candidates) = self.state.withLock { state in
             defer { state.lost = nil }
             return (state.lost, state.candidates)
         }
         // Ends the calls that wait for that connection to come back.
         if let lost { wire.pool.close(lost) }
-        for candidate in candidates where !Task.isCancelled {
+        for candidate in candidates where candidate != former && !Task.isCancelled {
             // Whoever is asked goes to the end of the row, so that the next search begins with another.
             self.state.withLock { state in
                 state.candidates.removeAll { $0 == candidate }
                 state.candidates.append(candidate)
             }
-            if await self.keepLease(wire, at: candidate) {
+            if case .kept = await self.keepLease(wire, at: candidate) {
                 self.state.withLock { $0.server = candidate }
                 self.logger.info("uses the server", metadata: ["address": "\(candidate)"])
+                if let former { self.retire(former, wire) }
                 return
             }
             wire.pool.close(candidate)
         }
         try? await Task.sleep(nanoseconds: 100_000_000)
+    }
+
+    private func retire(_ server: String, _ wire: Wire) {
+        Task { [weak self] in
+            try? await Task.sleep(nanoseconds: Self.farewell.rawValue)
+            guard let self else { return }
+            // It may be in use again by now.
+            if self.state.withLock({ $0.server != server }) { wire.pool.close(server) }
+        }
     }
 
     private func learnServers(_ wire: Wire, from server: String) async {

@@ -34,7 +34,9 @@ struct Attempts {
     /// Waits a little before the next attempt; throws when the time is over.
     mutating func pause(at now: Instant) async throws(ClusterError) {
         if self.mayApply ? now >= self.deadline : now >= self.holdUntil {
-            if self.mayApply { throw .outcomeUnknown("leadership changed and the write could not be confirmed in time") }
+            if self.mayApply {
+                throw .outcomeUnknown("leadership changed and the write could not be confirmed in time")
+            }
             if self.lastReason == .diskFull { throw .diskFull }
             throw .noLeader
         }

@@ -56,7 +56,8 @@ public struct LocalIdentity: Sendable, Equatable {
     public var dnsPort: Int
 
     public init(
-        nodeName: String, nodeUUID: String, datacenter: String, isServer: Bool, advertiseAddress: String, serverPort: Int,
+        nodeName: String, nodeUUID: String, datacenter: String, isServer: Bool, advertiseAddress: String,
+        serverPort: Int,
         httpPort: Int, dnsPort: Int
     ) {
         self.nodeName = nodeName

@@ -84,7 +84,8 @@ final class Founding: Sendable {
 
     func answer(_ prepare: PeerPrepare) async -> PeerResponse {
         let asked = Bootstrap.Promise(
-            founder: NodeID(prepare.founder), ballot: prepare.ballot, configuration: prepare.configuration.configuration)
+            founder: NodeID(prepare.founder), ballot: prepare.ballot, configuration: prepare.configuration.configuration
+        )
         let desk = self.desk
         do {
             let (given, promise) = try await self.thread.run { () throws -> (Bool, Bootstrap.Promise?) in

@@ -75,6 +75,14 @@ package final class Inbox<Item: Sendable>: @unchecked Sendable {
         return self.closed
     }
 
+    /// Empty and open again, after `close`.
+    package func reopen() {
+        pthread_mutex_lock(self.mutex)
+        self.items = []
+        self.closed = false
+        pthread_mutex_unlock(self.mutex)
+    }
+
     package func close() {
         pthread_mutex_lock(self.mutex)
         self.closed = true

@@ -64,6 +64,8 @@ final class ReplicaLoop: Sendable {
         var persist: @Sendable ([PersistBatch]) -> Void
         var send: @Sendable ([Message]) -> Void
         var storage: @Sendable (ReplicaDirective) -> Void
+        /// Another leader, or none, is published.
+        var leadershipChanged: @Sendable () -> Void
         /// The log holds again what this server once promised.
         var quarantineLifted: @Sendable () -> Void
         /// The server must stop; the text says why.
@@ -89,6 +91,12 @@ final class ReplicaLoop: Sendable {
             self.publish(state.replica, Publication())
             self.run(&state, outlets)
         }
+    }
+
+    /// As before the first `start`; its thread has ended.
+    func reset() {
+        self.published.withLock { $0 = Published(registry: Registry()) }
+        self.inbox.reopen()
     }
 
     /// Hands in what a lower room reports; it is never turned away, since it answers a question of this loop.
@@ -205,6 +213,7 @@ final class ReplicaLoop: Sendable {
         if !messages.isEmpty { outlets.send(messages) }
         Self.flush(&batches, to: outlets)
         if publication.isNeeded || state.contactMoved() { self.publish(state.replica, publication) }
+        if publication.leadershipChanged { outlets.leadershipChanged() }
         self.reply(directives, &state)
         directives.removeAll(keepingCapacity: true)
     }
@@ -275,7 +284,8 @@ final class ReplicaLoop: Sendable {
         case .steppedDown(let term, let reason):
             self.logger.notice("stepped down", metadata: ["term": "\(term)", "reason": "\(reason)"])
         case .leaderChanged(let leader, let term):
-            self.logger.info("leader changed", metadata: ["leader": "\(leader?.description ?? "none")", "term": "\(term)"])
+            self.logger.info(
+                "leader changed", metadata: ["leader": "\(leader?.description ?? "none")", "term": "\(term)"])
         case .becameCandidate(let term): self.logger.info("campaigns", metadata: ["term": "\(term)"])
         case .configurationCommitted(let configuration, let index):
             let names = configuration.voters.map(\.name).joined(separator: ",")

@@ -133,7 +133,8 @@ extension Server {
                 let offset = size
                 size += UInt64(piece.count)
                 guard size <= Registry.largestRestore else {
-                    throw ClusterError.refused(status: 413, text: "the backup is larger than \(Registry.largestRestore) bytes")
+                    throw ClusterError.refused(
+                        status: 413, text: "the backup is larger than \(Registry.largestRestore) bytes")
                 }
                 try await self.files.run { try PosixFileSystem().write(path, at: offset, piece) }
             }

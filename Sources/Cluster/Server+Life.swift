@@ -44,10 +44,12 @@ extension Server {
         let loop = ReplicaLoop(watches: WatchHub(eventLoop: group.next()), logger: logger)
         if let registry = files.log.recovery.registry { loop.published.withLock { $0.registry = registry } }
         do throws(TransportError) {
-            let security = try TransportSecurity(files.credentials, refusal: { identity in
-                let isRevoked = loop.published.withLock { $0.registry.isRevoked(identity.nodeID) }
-                return isRevoked ? "node \(identity.name) (\(identity.nodeID)) was removed from the cluster" : nil
-            })
+            let security = try TransportSecurity(
+                files.credentials,
+                refusal: { identity in
+                    let isRevoked = loop.published.withLock { $0.registry.isRevoked(identity.nodeID) }
+                    return isRevoked ? "node \(identity.name) (\(identity.nodeID)) was removed from the cluster" : nil
+                })
             let pool = try PeerPool(
                 security: security, local: Self.localPeer(settings), group: group, settings: settings.transport,
                 logger: logger,
@@ -76,9 +78,7 @@ extension Server {
         self.life.withLock { $0.log = log }
         if log.isEmpty {
             do throws(StorageError) {
-                let me = Member(id: self.nodeID, name: self.settings.nodeName, address: self.settings.address)
-                let founding = try Founding(
-                    me: me, settings: self.settings, log: log, pool: self.pool, thread: self.files, logger: self.logger)
+                let founding = try self.makeFounding(log)
                 self.life.withLock { $0.founding = founding }
             } catch {
                 throw StartError(error, directory: self.settings.dataDirectory)
@@ -109,17 +109,71 @@ extension Server {
         if isStopping { task.cancel() }
     }
 
+    private func makeFounding(_ log: OpenedLog) throws(StorageError) -> Founding {
+        let me = Member(id: self.nodeID, name: self.settings.nodeName, address: self.settings.address)
+        return try Founding(
+            me: me, settings: self.settings, log: log, pool: self.pool, thread: self.files, logger: self.logger)
+    }
+
+    /// How long a blank log may stay blank before this server looks around again: time for an election.
+    private static let blankTime = Nanoseconds.seconds(5)
+
+    /// Looks for a cluster until this server's log is no longer empty.
     private func find(_ founding: Founding, _ log: OpenedLog) async {
+        var founding = founding
         do {
-            try await founding.run()
+            while true {
+                try await founding.run()
+                self.begin(log)
+                if try await self.isFilled(within: Self.blankTime) { return }
+                // Whoever spoke to this server has lost its disk since. As long as the log is empty, this server can
+                // take part in another founding.
+                guard try await self.end(blank: log) else { return }
+                founding = try self.makeFounding(log)
+                let next = founding
+                self.life.withLock { life in
+                    if !life.isStopping { life.founding = next }
+                }
+                self.logger.notice("no leader has filled this server's log: looks for a cluster again")
+            }
         } catch is CancellationError {
             return
         } catch ClusterError.shuttingDown {
             return
         } catch {
-            return self.settings.fatal("the founding of a cluster failed: \(error)")
+            self.settings.fatal("the founding of a cluster failed: \(error)")
         }
+    }
+
+    private func isFilled(within time: Nanoseconds) async throws -> Bool {
+        let end = SystemClock.now() + time
+        while SystemClock.now() < end {
+            if self.loop.published.withLock({ !$0.configuration.isEmpty || $0.registry.appliedIndex > .zero }) {
+                return true
+            }
+            try await Task.sleep(nanoseconds: 50_000_000)
+        }
+        return false
+    }
+
+    /// Ends the threads over a log that is still empty, and opens it again. False when it turns out not to be: then they
+    /// run on it anew.
+    private func end(blank log: OpenedLog) async throws -> Bool {
+        let threads = self.life.withLock { life -> Threads? in
+            if life.isStopping { return nil }
+            life.log = log
+            defer { life.threads = nil }
+            return life.threads
+        }
+        guard let threads else { return false }
+        try await self.files.run {
+            self.endThreads(threads)
+            try log.reopen()
+            self.loop.reset()
+        }
+        if log.isEmpty { return true }
         self.begin(log)
+        return false
     }
 
     /// Starts the threads: from here on this server takes part.
@@ -137,9 +191,9 @@ extension Server {
             guard !life.isStopping else { return }
             life.founding = nil
             life.log = nil
-            life.threads = [
-                self.storageLoop.start(log), self.snapshotLoop.start(), self.loop.start(replica, outlets: self.outlets),
-            ]
+            life.threads = Threads(
+                storage: self.storageLoop.start(log), snapshots: self.snapshotLoop.start(),
+                replica: self.loop.start(replica, outlets: self.outlets))
         }
     }
 
@@ -150,6 +204,7 @@ extension Server {
             persist: { storage.post(.persist($0), always: true) },
             send: { [self] in self.send($0) },
             storage: { [self] in self.pass($0) },
+            leadershipChanged: { [self] in self.forwarded.giveUp(exceptTo: self.leader?.member.id) },
             quarantineLifted: { storage.post(.liftQuarantine, always: true) },
             halt: { fatal("this server stops: \($0)") })
     }
@@ -196,7 +251,8 @@ extension Server {
             }
         }
         for batch in batches {
-            guard let address = self.address(of: batch.to), let connection = try? self.pool.connection(to: address) else {
+            guard let address = self.address(of: batch.to), let connection = try? self.pool.connection(to: address)
+            else {
                 continue
             }
             connection.send(raft: batch.messages)
@@ -245,6 +301,24 @@ extension Server {
         }
     }
 
+    /// Sends the agents that keep their lease here to other servers, while their requests are still served. Returns when
+    /// all have gone, or after the time that each needs to notice.
+    public func dismissAgents() async {
+        self.agents.withLock { $0.isDismissing = true }
+        // An agent keeps its lease each two seconds.
+        let end = SystemClock.now() + .milliseconds(2500)
+        while SystemClock.now() < end {
+            let now = SystemClock.now()
+            let isServing = self.agents.withLock { agents in
+                agents.lastSeen.contains { now.since($0.value) < .seconds(5) }
+            }
+            if !isServing { break }
+            try? await Task.sleep(nanoseconds: 20_000_000)
+        }
+        // What they asked before they went is answered.
+        try? await Task.sleep(nanoseconds: 200_000_000)
+    }
+
     /// Leaves the configuration, so that those who stay need not wait for this server. The last voter can't. After
     /// `stop`, the log is put aside: another start joins anew.
     public func leave() async throws(ClusterError) {
@@ -261,6 +335,17 @@ extension Server {
         self.life.withLock { $0.hasLeft = true }
     }
 
+    /// Ends the threads so that what one still hands to the next is taken. Blocks.
+    private func endThreads(_ threads: Threads?) {
+        guard let threads else { return }
+        self.loop.inbox.post(.stop, always: true)
+        threads.replica.join(timeout: .seconds(20))
+        self.snapshotLoop.inbox.post(.stop, always: true)
+        threads.snapshots.join(timeout: .seconds(20))
+        self.storageLoop.inbox.post(.stop, always: true)
+        threads.storage.join(timeout: .seconds(20))
+    }
+
     /// Stops everything, in order; what was acknowledged is on disk already. Returns when the data directory is free.
     public func stop() async {
         let life = self.life.withLock { life -> Life? in
@@ -269,7 +354,7 @@ extension Server {
             let before = life
             life.listener = nil
             life.tasks = []
-            life.threads = []
+            life.threads = nil
             life.founding = nil
             life.log = nil
             return before
@@ -278,15 +363,12 @@ extension Server {
         for task in life.tasks { task.cancel() }
         await life.listener?.shutdown()
         for task in life.tasks { await task.value }
-        self.loop.inbox.post(.stop, always: true)
-        self.snapshotLoop.inbox.post(.stop, always: true)
-        self.storageLoop.inbox.post(.stop, always: true)
         let stopping = BlockingThread(name: "serai-stopping")
         let hasLeft = life.hasLeft
         let directory = self.settings.dataDirectory
         let id = self.nodeID
         try? await stopping.run {
-            for thread in life.threads { thread.join(timeout: .seconds(20)) }
+            self.endThreads(life.threads)
             life.log?.close()
             if hasLeft { try ServerFiles.putAside(directory, of: id) }
         }

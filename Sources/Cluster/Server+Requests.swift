@@ -76,7 +76,7 @@ extension Server {
     }
 
     /// Under its own name and id alone: a registration with another node's id would take that node's name away.
-    static func concernsOwnNode(_ command: LogCommand, of peer: NodeIdentity) -> Bool {
+    package static func concernsOwnNode(_ command: LogCommand, of peer: NodeIdentity) -> Bool {
         switch command.kind {
         case .register(let register):
             register.node.name == peer.name && (register.node.id.isEmpty || register.node.id == peer.nodeID.uuid)
@@ -217,11 +217,21 @@ extension Server {
         let now = SystemClock.now()
         // While the name still belongs to an earlier incarnation of the node, its lease runs out.
         let owner = self.loop.published.withLock { $0.registry.node(named: keep.node).value?.id } ?? ""
-        if owner.isEmpty || owner == peer.nodeID.uuid { self.agents.withLock { $0.lastSeen[keep.node] = now } }
+        let isDismissed = self.agents.withLock { agents in
+            if agents.isDismissing {
+                agents.lastSeen[keep.node] = nil
+            } else if owner.isEmpty || owner == peer.nodeID.uuid {
+                agents.lastSeen[keep.node] = now
+            }
+            return agents.isDismissing
+        }
+        if isDismissed { return .failure(503, "this server stops") }
         return self.loop.published.withLock { published in
             // An agent leaves a server that has had no leader for 3 s.
             let isRunning = self.loop.isRunning && published.halted == nil
-            if isRunning, published.isLeader || now.since(published.lastLeaderContact) < .seconds(3) { return Self.acknowledged }
+            if isRunning, published.isLeader || now.since(published.lastLeaderContact) < .seconds(3) {
+                return Self.acknowledged
+            }
             return .failure(503, "this server has no leader")
         }
     }

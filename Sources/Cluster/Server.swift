@@ -22,6 +22,7 @@ public final class Server: Sendable {
     let snapshotLoop: SnapshotLoop
     let pool: PeerPool
     let requests: RequestTracker
+    let forwarded = ForwardedWrites()
     let watches: WatchHub
     let logger: Logger
     /// For files: certificates, the founding of a cluster, exported snapshots.
@@ -40,6 +41,8 @@ public final class Server: Sendable {
     /// Agents whose lease is kept at this server, by name, with the time of the last word.
     struct AgentLeases {
         var lastSeen: [String: Instant] = [:]
+        /// This server is about to stop: agents are sent to others.
+        var isDismissing = false
     }
 
     struct Life {
@@ -48,11 +51,18 @@ public final class Server: Sendable {
         /// As long as the log's own thread does not have it.
         var log: OpenedLog?
         var listener: PeerListener?
-        var threads: [WorkerThread] = []
+        var threads: Threads?
         var tasks: [Task<Void, Never>] = []
         var isStopping = false
         /// It is no member any more, and its certificate is refused.
         var hasLeft = false
+    }
+
+    /// The threads that run while there is a log.
+    struct Threads {
+        var storage: WorkerThread
+        var snapshots: WorkerThread
+        var replica: WorkerThread
     }
 
     /// How long a request is held while there is no leader (Consul's rpc_hold_timeout).
@@ -152,9 +162,10 @@ extension Server: ClusterAccess {
     private func forward(_ envelope: LogEnvelope, to member: Member, deadline: Instant) async -> ProposeOutcome {
         var request = PeerRequest()
         request.propose.envelope = envelope
-        let remaining = deadline.since(SystemClock.now())
         do throws(TransportError) {
-            let response = try await self.pool.call(request, to: member.address, timeout: remaining)
+            let response = try await self.forwarded.call(
+                request, to: member.id, over: try self.pool.connection(to: member.address),
+                timeout: deadline.since(SystemClock.now()), isStillLeader: { self.leader?.member.id == member.id })
             return RefusalWire.outcome(of: response)
         } catch {
             return .refused(.lostLeadership, mayApply: !error.surelyNotSent)

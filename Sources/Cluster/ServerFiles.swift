@@ -150,7 +150,8 @@ struct ServerFiles: Sendable {
                     throw StartError.otherCluster(directory: known.cluster, key: secret.clusterID)
                 }
                 guard let id = NodeID(uuid: known.node) else {
-                    throw StartError.storage("\(settings.dataDirectory): the stored node id '\(known.node)' is malformed")
+                    throw StartError.storage(
+                        "\(settings.dataDirectory): the stored node id '\(known.node)' is malformed")
                 }
                 return id
             }

@@ -70,7 +70,8 @@ public enum StartError: Error, Sendable, CustomStringConvertible {
             self = .locked("data directory \(directory) is in use by another process (\(owner))")
         case .newerFormat(let file, let found, let supported):
             self = .storage(
-                "\(file) has format \(found), this version knows up to \(supported): run the version that wrote it, or newer")
+                "\(file) has format \(found), this version knows up to \(supported): run the version that wrote it, or newer"
+            )
         case .diskFull: self = .storage("no space left on the disk of \(directory)")
         case .fatal(let text), .corrupt(let text), .invalid(let text): self = .storage("\(directory): \(text)")
         }

@@ -48,6 +48,9 @@ final class StorageLoop: @unchecked Sendable {
     }
 
     private func run(_ storage: LogStorage) {
+        self.waiting = []
+        self.isFull = false
+        self.compactThrough = .zero
         while let items = self.inbox.take(timeout: self.pause) {
             for item in items {
                 switch item {
@@ -89,7 +92,9 @@ final class StorageLoop: @unchecked Sendable {
         } catch StorageError.diskFull {
             guard !self.isFull else { return }
             self.isFull = true
-            self.logger.error("no space left on the disk of the data directory: this server neither leads nor accepts writes until there is")
+            self.logger.error(
+                "no space left on the disk of the data directory: this server neither leads nor accepts writes until there is"
+            )
             self.report(.diskFull(true))
         } catch {
             self.fatal("the log could not be written: \(error)")

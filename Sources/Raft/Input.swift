@@ -17,7 +17,8 @@ public enum Input: Sendable, Equatable {
     /// Entries that `.fetchEntries` asked for. Empty when they are no longer in the log.
     case entriesFetched(peer: NodeID, from: LogIndex, entries: [Entry])
     /// The piece of the snapshot file that `.readSnapshotChunk` asked for; nil data when that file is gone.
-    case snapshotChunkRead(peer: NodeID, meta: SnapshotMeta, offset: UInt64, data: [UInt8]?, checksum: UInt32, isLast: Bool)
+    case snapshotChunkRead(
+        peer: NodeID, meta: SnapshotMeta, offset: UInt64, data: [UInt8]?, checksum: UInt32, isLast: Bool)
     /// A received chunk is stored; `nextOffset` is what the file now holds.
     case snapshotChunkStored(meta: SnapshotMeta, nextOffset: UInt64, from: NodeID)
     /// `.installSnapshot` is done: the file was whole and the state is loaded, or not.

@@ -19,7 +19,9 @@ public enum Quorum {
         in configuration: Configuration, _ value: (NodeID) -> Value
     ) -> Value? {
         guard let incoming = Self.reached(by: configuration.voters, value) else { return nil }
-        guard let outgoing = configuration.outgoing, let other = Self.reached(by: outgoing, value) else { return incoming }
+        guard let outgoing = configuration.outgoing, let other = Self.reached(by: outgoing, value) else {
+            return incoming
+        }
         return min(incoming, other)
     }
 

@@ -87,7 +87,8 @@ extension RaftNode {
     }
 
     private mutating func requestVotes(term: Term, pre: Bool, transfer: Bool) {
-        for member in self.configuration.allMembers where member.id != self.id && self.configuration.isVoter(member.id) {
+        for member in self.configuration.allMembers where member.id != self.id && self.configuration.isVoter(member.id)
+        {
             self.send(
                 .voteRequest(
                     lastIndex: self.log.lastIndex, lastTerm: self.log.lastTerm, pre: pre, transfer: transfer),
@@ -96,7 +97,9 @@ extension RaftNode {
     }
 
     mutating func ownVoteDurable(through batch: UInt64, at now: Instant) {
-        guard case .candidate(var candidate) = self.state, let own = candidate.ownVoteBatch, own <= batch else { return }
+        guard case .candidate(var candidate) = self.state, let own = candidate.ownVoteBatch, own <= batch else {
+            return
+        }
         candidate.ownVoteBatch = nil
         candidate.votes.append((self.id, true))
         self.state = .candidate(candidate)
@@ -137,7 +140,8 @@ extension RaftNode {
                 term > self.term && upToDate && !self.hasLease(at: now) && !self.isQuarantined
             // A granted pre-vote speaks of the term asked for; a refusal tells the own one.
             self.send(
-                .voteResponse(granted: granted, pre: true), to: peer, term: granted ? term : self.term, after: .hardState)
+                .voteResponse(granted: granted, pre: true), to: peer, term: granted ? term : self.term,
+                after: .hardState)
             return
         }
         guard term == self.term else { return }

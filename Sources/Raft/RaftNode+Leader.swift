@@ -27,7 +27,9 @@ extension RaftNode {
 
         /// What counts towards a quorum: nothing from a server whose disk may have lost entries.
         func countedMatch(of id: NodeID) -> LogIndex {
-            guard let position = self.position(of: id), !self.peers[position].progress.isQuarantined else { return .zero }
+            guard let position = self.position(of: id), !self.peers[position].progress.isQuarantined else {
+                return .zero
+            }
             return self.peers[position].progress.matchIndex
         }
     }

@@ -38,7 +38,9 @@ extension RaftNode {
         let configuration = self.configuration
         for id in change.promote {
             if configuration.isVoter(id) { continue }
-            guard configuration.learners.contains(where: { $0.id == id }) || change.addLearners.contains(where: { $0.id == id })
+            guard
+                configuration.learners.contains(where: { $0.id == id })
+                    || change.addLearners.contains(where: { $0.id == id })
             else { return "\(id) is not a member: add it as a learner first" }
             guard self.isCaughtUp(id) else { return "\(id) has not caught up with the log yet" }
         }
@@ -53,7 +55,9 @@ extension RaftNode {
         var learners = configuration.learners
         for member in change.addLearners where !configuration.contains(member.id) { learners.append(member) }
         for id in change.promote {
-            if let position = learners.firstIndex(where: { $0.id == id }) { voters.append(learners.remove(at: position)) }
+            if let position = learners.firstIndex(where: { $0.id == id }) {
+                voters.append(learners.remove(at: position))
+            }
         }
         voters.removeAll { change.remove.contains($0.id) }
         learners.removeAll { change.remove.contains($0.id) }

@@ -138,7 +138,8 @@ extension RaftNode {
     }
 
     mutating func receiveReadIndexResponse(context: UInt64, index: LogIndex, refused: Bool, at now: Instant) {
-        guard case .follower(var follower) = self.state, let asked = follower.askedReads, asked.context == context else {
+        guard case .follower(var follower) = self.state, let asked = follower.askedReads, asked.context == context
+        else {
             return
         }
         follower.askedReads = nil

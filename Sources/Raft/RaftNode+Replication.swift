@@ -102,7 +102,8 @@ extension RaftNode {
 
     private mutating func sendHeartbeat(to peer: NodeID, previous: LogIndex, previousTerm: Term) {
         self.send(
-            .append(self.append([], to: peer, previous: previous, previousTerm: previousTerm)), to: peer, after: .nothing)
+            .append(self.append([], to: peer, previous: previous, previousTerm: previousTerm)), to: peer,
+            after: .nothing)
     }
 
     /// Sequence 0 asks for no answer unless the append is refused. Only what says nothing but a commit index goes without:
@@ -221,7 +222,9 @@ extension RaftNode {
     /// A leader of this term is alive.
     mutating func heard(from leader: NodeID, at now: Instant) {
         invariant(self.role != .leader, "two leaders in term \(self.term): \(self.id) and \(leader)")
-        if self.role != .follower || self.leader != leader { self.becomeFollower(term: self.term, leader: leader, at: now) }
+        if self.role != .follower || self.leader != leader {
+            self.becomeFollower(term: self.term, leader: leader, at: now)
+        }
         self.lastLeaderContact = now
         self.electionDeadline = now + self.randomElectionTimeout()
     }
@@ -255,7 +258,8 @@ extension RaftNode {
 
     mutating func receiveAppendResponse(_ response: Message.AppendResponse, from peer: NodeID, at now: Instant) {
         guard case .leader(let leader) = self.state, let position = leader.position(of: peer) else { return }
-        guard response.sequence <= leader.peers[position].progress.sequence, response.matchIndex <= self.log.lastIndex else {
+        guard response.sequence <= leader.peers[position].progress.sequence, response.matchIndex <= self.log.lastIndex
+        else {
             self.trace(.ignored("answer of \(peer) to an append that was never sent"))
             return
         }

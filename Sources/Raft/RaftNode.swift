@@ -200,7 +200,8 @@ public struct RaftNode: Sendable {
         self.emitApply()
         if case .leader = self.state { self.stepDownIfRemoved(at: now) }
         self.log.trimCache(
-            limit: self.settings.cachedBytes.rawValue, needed: min(self.handedIndex, self.durableIndex, self.commitIndex))
+            limit: self.settings.cachedBytes.rawValue,
+            needed: min(self.handedIndex, self.durableIndex, self.commitIndex))
         self.handOut(into: &directives)
     }
 
@@ -248,7 +249,8 @@ public struct RaftNode: Sendable {
         invariant(last.index <= self.commitIndex, "apply \(last.index) beyond commit \(self.commitIndex)")
         invariant(
             self.log.term(at: last.index) ?? last.term == last.term,
-            "apply \(last.index) of term \(last.term), the log has \(String(describing: self.log.term(at: last.index)))")
+            "apply \(last.index) of term \(last.term), the log has \(String(describing: self.log.term(at: last.index)))"
+        )
         self.handedIndex = last.index
         self.out.append(.apply(entries))
     }

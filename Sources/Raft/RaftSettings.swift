@@ -28,8 +28,12 @@ public struct RaftSettings: Sendable, Equatable {
     /// The first setting that makes no sense, with its name; nil when all do.
     public var complaint: String? {
         if self.heartbeatInterval == .zero { return "heartbeatInterval must be positive" }
-        if self.electionTimeoutMin <= self.heartbeatInterval { return "electionTimeoutMin must exceed heartbeatInterval" }
-        if self.electionTimeoutMax <= self.electionTimeoutMin { return "electionTimeoutMax must exceed electionTimeoutMin" }
+        if self.electionTimeoutMin <= self.heartbeatInterval {
+            return "electionTimeoutMin must exceed heartbeatInterval"
+        }
+        if self.electionTimeoutMax <= self.electionTimeoutMin {
+            return "electionTimeoutMax must exceed electionTimeoutMin"
+        }
         if self.splitVoteRetryMax <= self.splitVoteRetryMin { return "splitVoteRetryMax must exceed splitVoteRetryMin" }
         if self.inflightMessagesMax < 1 { return "inflightMessagesMax must be at least 1" }
         if self.appendEntriesMax < 1 { return "appendEntriesMax must be at least 1" }

@@ -78,7 +78,8 @@ public struct Bootstrap: Sendable {
         guard self.expect > 0 else { return .wait("this server founds no cluster (bootstrap_expect is not set)") }
         if let other = others.first(where: { $0.expect != self.expect }) {
             return .wait(
-                "\(other.member.name) expects \(other.expect) servers, this one \(self.expect): set bootstrap_expect alike")
+                "\(other.member.name) expects \(other.expect) servers, this one \(self.expect): set bootstrap_expect alike"
+            )
         }
         var members = [self.me]
         for answer in others where !members.contains(where: { $0.id == answer.member.id }) {
@@ -90,7 +91,9 @@ public struct Bootstrap: Sendable {
         guard members.count == self.expect else {
             return .wait("\(members.count) of \(self.expect) expected servers have answered")
         }
-        guard generation == self.generation else { return .wait("another server has just asked for this one's promise") }
+        guard generation == self.generation else {
+            return .wait("another server has just asked for this one's promise")
+        }
         return self.found(members, others)
     }
 

@@ -13,7 +13,8 @@ extension Replica {
         }
         if let alive = configuration.allMembers.first(where: { $0.name == member.name && self.isAlive($0, at: now) }) {
             let text = "a server named \(member.name) is alive at \(alive.address): choose another node name"
-            directives.append(.administered(token: token, self.isLeader ? .invalid(text) : .notLeader(self.raft.leader)))
+            directives.append(
+                .administered(token: token, self.isLeader ? .invalid(text) : .notLeader(self.raft.leader)))
             return
         }
         let older = configuration.learners.filter { $0.name == member.name }.map(\.id)

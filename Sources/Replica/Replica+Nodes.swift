@@ -66,7 +66,9 @@ extension Replica {
             let register = self.registration(of: member)
             guard self.registry.lacks(register) else { continue }
             var command = LogCommand()
-            if let present = self.registry.node(named: member.name).value, present.id != register.node.id, !present.id.isEmpty {
+            if let present = self.registry.node(named: member.name).value, present.id != register.node.id,
+                !present.id.isEmpty
+            {
                 command.batch.commands = Self.replacement(of: present.name, by: register)
             } else {
                 command.register = register

@@ -86,10 +86,12 @@ public struct Replica: Sendable {
             self.raftStep(.entriesFetched(peer: peer, from: from, entries: entries), at: now, into: &directives)
         case .snapshotChunkRead(let peer, let meta, let offset, let data, let checksum, let isLast):
             self.raftStep(
-                .snapshotChunkRead(peer: peer, meta: meta, offset: offset, data: data, checksum: checksum, isLast: isLast),
+                .snapshotChunkRead(
+                    peer: peer, meta: meta, offset: offset, data: data, checksum: checksum, isLast: isLast),
                 at: now, into: &directives)
         case .snapshotChunkStored(let meta, let nextOffset, let from):
-            self.raftStep(.snapshotChunkStored(meta: meta, nextOffset: nextOffset, from: from), at: now, into: &directives)
+            self.raftStep(
+                .snapshotChunkStored(meta: meta, nextOffset: nextOffset, from: from), at: now, into: &directives)
         case .snapshotLoaded(let meta, let registry, let from):
             self.snapshotLoaded(meta, registry: registry, from: from, at: now, into: &directives)
         case .snapshotWritten(let meta):

@@ -11,7 +11,8 @@ public enum ReplicaInput: Sendable {
     /// The storage has made the batch durable.
     case persisted(batch: UInt64)
     case entriesFetched(peer: NodeID, from: LogIndex, entries: [Entry])
-    case snapshotChunkRead(peer: NodeID, meta: SnapshotMeta, offset: UInt64, data: [UInt8]?, checksum: UInt32, isLast: Bool)
+    case snapshotChunkRead(
+        peer: NodeID, meta: SnapshotMeta, offset: UInt64, data: [UInt8]?, checksum: UInt32, isLast: Bool)
     case snapshotChunkStored(meta: SnapshotMeta, nextOffset: UInt64, from: NodeID)
     /// A received snapshot is whole, durable, and the log was replaced by it; nil when it could not be used.
     case snapshotLoaded(meta: SnapshotMeta, registry: Registry?, from: NodeID)

@@ -107,18 +107,18 @@ extension LogStorage {
 
     // MARK: - Founding
 
-    /// Begins a cluster's log: entry 1 in term 1 is `configuration`, and the stored term is 1. Only when the log is
-    /// empty, no later term is stored and this server has nothing to heal from; false otherwise, with nothing changed.
+    /// Begins a cluster's log: entry 1 is `configuration`, in term 1, or in a later one that is stored already: this
+    /// server may have voted in a cluster whose other members have lost their disks since. Only when the log is empty and
+    /// this server has nothing to heal from; false otherwise, with nothing changed.
     public func found(_ configuration: Configuration) throws(StorageError) -> Bool {
         try self.ensureUsable()
-        guard self.position == LogPosition(), self.hardState.term <= Term(1), self.quarantinedUntil == nil else {
-            return false
-        }
-        let entry = Entry(term: Term(1), index: LogIndex(1), payload: .configuration(configuration))
-        let vote = self.hardState.term == Term(1) ? self.hardState.vote : nil
+        guard self.position == LogPosition(), self.quarantinedUntil == nil else { return false }
+        let term = max(Term(1), self.hardState.term)
+        let entry = Entry(term: term, index: LogIndex(1), payload: .configuration(configuration))
+        let vote = self.hardState.term == term ? self.hardState.vote : nil
         try self.commit([
             PersistBatch(
-                id: 0, truncateFrom: nil, entries: [entry], hardState: HardState(term: Term(1), vote: vote),
+                id: 0, truncateFrom: nil, entries: [entry], hardState: HardState(term: term, vote: vote),
                 commitHint: .zero)
         ])
         try self.writePromise()

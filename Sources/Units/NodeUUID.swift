@@ -26,7 +26,9 @@ extension NodeID {
     /// The id inside a node's UUID; nil when the text is not one that `uuid` made.
     public init?(uuid: String) {
         let head = uuid.utf8.filter { $0 != UInt8(ascii: "-") }.prefix(16)
-        guard head.count == 16, let value = UInt64(String(decoding: Array(head), as: UTF8.self), radix: 16) else { return nil }
+        guard head.count == 16, let value = UInt64(String(decoding: Array(head), as: UTF8.self), radix: 16) else {
+            return nil
+        }
         self.init(value)
         guard self.uuid == uuid else { return nil }
     }

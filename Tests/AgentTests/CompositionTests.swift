@@ -11,7 +11,8 @@ import Testing
         for _ in 0..<300 {
             hashes = []
             for name in nodes.running.keys where name.hasPrefix("server") {
-                let stats = (try await nodes.get(name, "/v1/agent/self").json as? [String: Any])?["Stats"] as? [String: Any]
+                let stats =
+                    (try await nodes.get(name, "/v1/agent/self").json as? [String: Any])?["Stats"] as? [String: Any]
                 hashes.insert((stats?["raft"] as? [String: Any])?["state_hash"] as? String ?? "none")
             }
             if hashes.count == 1, hashes != ["none"] { return }
@@ -95,14 +96,18 @@ import Testing
             await nodes.stop(wiped)
             try nodes.wipe(wiped)
             try await nodes.start(wiped)
-            try await nodes.eventually("three voters, one of them new", leader, "/v1/operator/raft/configuration") { answer in
+            try await nodes.eventually("three voters, one of them new", leader, "/v1/operator/raft/configuration") {
+                answer in
                 let servers = (answer.json as? [String: Any])?["Servers"] as? [[String: Any]] ?? []
                 return servers.count == 3
                     && servers.contains {
-                        $0["Node"] as? String == wiped && $0["Voter"] as? Bool == true && $0["ID"] as? String != before[wiped]
+                        $0["Node"] as? String == wiped && $0["Voter"] as? Bool == true
+                            && $0["ID"] as? String != before[wiped]
                     }
             }
-            try await nodes.eventually("it reads what was written before", wiped, "/v1/kv/kept?raw") { $0.text == "yes" }
+            try await nodes.eventually("it reads what was written before", wiped, "/v1/kv/kept?raw") {
+                $0.text == "yes"
+            }
             let id = try await self.voters(nodes, at: leader)[wiped] ?? ""
             try await nodes.eventually("the catalog shows the new one", leader, "/v1/catalog/node/\(wiped)") {
                 $0.text.contains(id)
@@ -154,7 +159,9 @@ import Testing
             try await nodes.start("agent-1")
             try await nodes.eventually("in use", "agent-1", "/v1/agent/self") { $0.text.contains(":8300") }
             _ = try await nodes.put("agent-1", "/v1/kv/a", "1")
-            let own = ((try await nodes.get("agent-1", "/v1/agent/self").json as? [String: Any])?["Stats"] as? [String: Any])?["consul"]
+            let own =
+                ((try await nodes.get("agent-1", "/v1/agent/self").json as? [String: Any])?["Stats"] as? [String: Any])?[
+                    "consul"]
             let address = (own as? [String: Any])?["server_in_use"] as? String ?? ""
             let server = try #require(nodes.running.keys.first { "\(nodes.address($0)):8300" == address })
             await nodes.stop(server)

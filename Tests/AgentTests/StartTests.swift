@@ -17,7 +17,9 @@ import Testing
         }
     }
 
-    private func refusal(_ nodes: TestNodes, _ name: String, _ change: (inout AgentConfiguration) -> Void) async -> String {
+    private func refusal(_ nodes: TestNodes, _ name: String, _ change: (inout AgentConfiguration) -> Void) async
+        -> String
+    {
         do {
             try await nodes.start(name, change)
             return "it started"
@@ -63,7 +65,8 @@ import Testing
             #expect(garbled.contains("token"))
             let none = await self.refusal(nodes, "server-1") { $0.joinToken = nil }
             #expect(none.contains("join token"))
-            let expired = try JoinToken(role: .agent, secret: .generate(), now: UnixSeconds(1_000_000), lifetime: 60).text
+            let expired = try JoinToken(role: .agent, secret: .generate(), now: UnixSeconds(1_000_000), lifetime: 60)
+                .text
             let late = await self.refusal(nodes, "agent-1") { $0.joinToken = expired }
             #expect(late.contains("expired"))
         }
@@ -102,7 +105,9 @@ import Testing
                     .object(["name": .text("web"), "port": .integer(80), "check": .object(["ttl": .text("10s")])])
                 ]
             }
-            try await nodes.eventually("registered", "server-1", "/v1/catalog/service/web") { $0.text.contains("\"web\"") }
+            try await nodes.eventually("registered", "server-1", "/v1/catalog/service/web") {
+                $0.text.contains("\"web\"")
+            }
         }
     }
 }

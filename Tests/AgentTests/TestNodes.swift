@@ -72,7 +72,8 @@ final class TestNodes: @unchecked Sendable {
         configuration.advertiseAddress = self.address(name)
         configuration.clientAddresses = [self.address(name)]
         configuration.bootstrapExpect = configuration.server ? self.expect : 0
-        configuration.retryJoin = self.expect == 1 && configuration.server
+        configuration.retryJoin =
+            self.expect == 1 && configuration.server
             ? [] : (1...self.expect).map { self.address("server-\($0)") }
         configuration.joinToken = configuration.server ? self.serverToken : self.agentToken
         configuration.raft.heartbeatInterval = .milliseconds(50)
@@ -213,7 +214,8 @@ enum PlainHTTP {
             }
         }
         guard connected == 0 else { throw Broken() }
-        let head = "\(method) \(target) HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: \(body.count)\r\n\r\n"
+        let head =
+            "\(method) \(target) HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: \(body.count)\r\n\r\n"
         try self.send(connection, Array(head.utf8) + body)
         return try self.parse(self.readAll(connection))
     }
@@ -241,12 +243,18 @@ enum PlainHTTP {
     }
 
     private static func parse(_ bytes: [UInt8]) throws -> TestNodes.Answer {
-        guard let end = bytes.indices.first(where: { bytes[$0...].starts(with: [13, 10, 13, 10]) }) else { throw Broken() }
+        guard let end = bytes.indices.first(where: { bytes[$0...].starts(with: [13, 10, 13, 10]) }) else {
+            throw Broken()
+        }
         let head = String(decoding: bytes[..<end], as: UTF8.self)
         let lines = head.split(separator: "\r\n")
-        guard let status = lines.first?.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) else { throw Broken() }
+        guard let status = lines.first?.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) else {
+            throw Broken()
+        }
         let body = Array(bytes[(end + 4)...])
-        let isChunked = lines.contains { $0.lowercased().hasPrefix("transfer-encoding:") && $0.lowercased().hasSuffix("chunked") }
+        let isChunked = lines.contains {
+            $0.lowercased().hasPrefix("transfer-encoding:") && $0.lowercased().hasSuffix("chunked")
+        }
         return TestNodes.Answer(status: status, body: isChunked ? try self.joined(body) : body)
     }
 

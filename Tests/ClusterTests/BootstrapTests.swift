@@ -120,7 +120,8 @@ struct Walk: RandomNumberGenerator {
         for seed in 0..<3000 {
             var random = Walk(state: UInt64(seed))
             var world = BootstrapWorld(
-                servers: 3, wipes: Int.random(in: 0...4, using: &random), crashes: Int.random(in: 0...3, using: &random))
+                servers: 3, wipes: Int.random(in: 0...4, using: &random), crashes: Int.random(in: 0...3, using: &random)
+            )
             for _ in 0..<Int.random(in: 5...120, using: &random) {
                 guard let event = self.choose(world, &random) else { break }
                 world.apply(event)

@@ -59,7 +59,9 @@ struct BootstrapWorld {
         self.attemptsLeft = attempts
     }
 
-    private static func fresh(_ position: Int, id: UInt64, of count: Int, promise: Bootstrap.Promise? = nil) -> Bootstrap {
+    private static func fresh(_ position: Int, id: UInt64, of count: Int, promise: Bootstrap.Promise? = nil)
+        -> Bootstrap
+    {
         Bootstrap(me: Member(id: NodeID(id), name: "server-\(position)"), expect: count, promise: promise)
     }
 
@@ -70,8 +72,10 @@ struct BootstrapWorld {
     var key: String {
         let servers = self.servers.map { server in
             let promise = server.bootstrap.promise
-            let members = promise.map { $0.configuration.voters.map { "\($0.id.rawValue)" }.joined(separator: ",") } ?? ""
-            return "\(server.bootstrap.me.id.rawValue) \(promise?.founder.rawValue ?? 0) \(promise?.ballot ?? 0) [\(members)] "
+            let members =
+                promise.map { $0.configuration.voters.map { "\($0.id.rawValue)" }.joined(separator: ",") } ?? ""
+            return
+                "\(server.bootstrap.me.id.rawValue) \(promise?.founder.rawValue ?? 0) \(promise?.ballot ?? 0) [\(members)] "
                 + "\(server.bootstrap.generation) \(server.cluster ?? -1) \(server.process)"
         }
         return servers.joined(separator: "|") + "|\(self.wipesLeft) \(self.crashesLeft) \(self.attemptsLeft)"
@@ -160,7 +164,9 @@ struct BootstrapWorld {
     }
 
     private mutating func ask(_ by: Int, _ of: Int) {
-        guard case .preparing(let ballot, let members, var awaiting, var granted) = self.servers[by].process else { return }
+        guard case .preparing(let ballot, let members, var awaiting, var granted) = self.servers[by].process else {
+            return
+        }
         awaiting.removeAll { $0 == of }
         let configuration = Configuration(voters: members)
         let promise = Bootstrap.Promise(
@@ -187,10 +193,14 @@ struct BootstrapWorld {
             for position in self.servers.indices where self.servers[position].cluster == nil {
                 self.servers[position].process = .idle
                 self.apply(.start(position))
-                for other in self.servers.indices where other != position { self.apply(.answer(to: position, from: other)) }
+                for other in self.servers.indices where other != position {
+                    self.apply(.answer(to: position, from: other))
+                }
                 self.apply(.close(position))
                 if case .preparing = self.servers[position].process {
-                    for other in self.servers.indices where other != position { self.apply(.ask(by: position, of: other)) }
+                    for other in self.servers.indices where other != position {
+                        self.apply(.ask(by: position, of: other))
+                    }
                     self.apply(.finish(position))
                 }
                 if self.servers[position].process == .joining,

@@ -57,8 +57,12 @@ private final class Written: Sendable {
     @Test func aTouchOfAWholeTreeWakesWhatIsWatchedWithinIt() async {
         let touch = self.touch("a/", isPrefix: true)
         #expect(await self.wakes(self.key("a/b")) { $0.publish([touch], at: LogIndex(11), everything: false) })
-        #expect(await self.wakes(self.prefix("a/b/"), after: 11) { $0.publish([touch], at: LogIndex(12), everything: false) })
-        #expect(await !self.wakes(self.key("b"), after: 12) { $0.publish([touch], at: LogIndex(13), everything: false) })
+        #expect(
+            await self.wakes(self.prefix("a/b/"), after: 11) {
+                $0.publish([touch], at: LogIndex(12), everything: false)
+            })
+        #expect(
+            await !self.wakes(self.key("b"), after: 12) { $0.publish([touch], at: LogIndex(13), everything: false) })
     }
 
     @Test func aRestoredStateWakesEverybody() async {

@@ -77,7 +77,9 @@ final class Harness {
         for member in members {
             var disk = Disk()
             disk.hardState = HardState(term: Term(1))
-            disk.entries = [Entry(term: Term(1), index: LogIndex(1), payload: .configuration(Configuration(voters: members)))]
+            disk.entries = [
+                Entry(term: Term(1), index: LogIndex(1), payload: .configuration(Configuration(voters: members)))
+            ]
             self.start(member.id, disk)
         }
     }
@@ -216,7 +218,9 @@ final class Harness {
                 for token in tokens {
                     if let needed = self.openReads.removeValue(forKey: token) {
                         self.readsAnswered += 1
-                        if index < needed { self.violations.append("read at \(index), \(needed) was committed before it") }
+                        if index < needed {
+                            self.violations.append("read at \(index), \(needed) was committed before it")
+                        }
                     }
                 }
             case .readRefused(let tokens, _): for token in tokens { self.openReads[token] = nil }
@@ -239,7 +243,8 @@ final class Harness {
         let done = self.servers[id]?.disk.waiting.last?.batch.id
         self.servers[id]?.disk.waiting = []
         if let done { self.step(id, [.persisted(batch: done)]) }
-        let matches = self.servers[id]?.disk.entries.contains { $0.index == meta.index && $0.term == meta.term } ?? false
+        let matches =
+            self.servers[id]?.disk.entries.contains { $0.index == meta.index && $0.term == meta.term } ?? false
         if matches {
             self.servers[id]?.disk.entries.removeAll { $0.index <= meta.index }
         } else {
@@ -372,7 +377,10 @@ final class Harness {
             self.start(new, Disk())
             self.step(
                 id,
-                [.changeMembership(token: self.token, MembershipChange(addLearners: [Member(id: new, name: "n\(new)")]))])
+                [
+                    .changeMembership(
+                        token: self.token, MembershipChange(addLearners: [Member(id: new, name: "n\(new)")]))
+                ])
         case 1:
             if let learner = configuration.learners.first {
                 var change = MembershipChange(promote: [learner.id])

@@ -21,7 +21,8 @@ import Units
     }
 
     static func entry(_ index: LogIndex, _ term: Term, _ size: Int) -> Entry {
-        Entry(term: term, index: index, payload: .command([UInt8](repeating: UInt8(index.rawValue & 0xFF), count: size)))
+        Entry(
+            term: term, index: index, payload: .command([UInt8](repeating: UInt8(index.rawValue & 0xFF), count: size)))
     }
 
     static func compare(_ log: Log, _ model: Model, _ seed: UInt64) {
@@ -36,7 +37,8 @@ import Units
             }
             for term in UInt64(0)...6 {
                 guard let expected = model.lastIndex(notAbove: index, termAtMost: Term(term)) else { continue }
-                #expect(log.lastIndex(notAbove: index, termAtMost: Term(term)) == expected, "seed \(seed) \(index) \(term)")
+                #expect(
+                    log.lastIndex(notAbove: index, termAtMost: Term(term)) == expected, "seed \(seed) \(index) \(term)")
             }
         }
     }

@@ -82,7 +82,8 @@ import Units
         stage.slowDisks = [2]
         stage.receive(2, from: 1, term: 1, append(after: 1, term: 1, [1, 1], readPosition: 4, sequence: 1))
         for sequence in UInt64(2)...50 {
-            stage.receive(2, from: 1, term: 1, append(after: 2, term: 1, [], readPosition: sequence, sequence: sequence))
+            stage.receive(
+                2, from: 1, term: 1, append(after: 2, term: 1, [], readPosition: sequence, sequence: sequence))
         }
         let answers = stage.persist(2).appendAnswers
         #expect(answers.count == 1)

@@ -35,7 +35,8 @@ import Units
             func value(_ id: NodeID) -> Int { ids.firstIndex(of: id.rawValue).map { values[$0] } ?? 0 }
             // The largest value for which those who have reached it are a quorum.
             var expected: Int?
-            for candidate in 0..<choices where subsets.contains(where: { $0.allSatisfy { value(NodeID($0)) >= candidate } }) {
+            for candidate in 0..<choices
+            where subsets.contains(where: { $0.allSatisfy { value(NodeID($0)) >= candidate } }) {
                 expected = candidate
             }
             let reached: Int? = Quorum.reached(in: configuration, value)

@@ -70,7 +70,8 @@ enum Rendering {
         case .snapshotResponse(let answer):
             answer.refused
                 ? "snapshot \(answer.snapshotIndex) refused"
-                : answer.installed ? "snapshot \(answer.snapshotIndex) installed" : "snapshot wanted from \(answer.nextOffset)"
+                : answer.installed
+                    ? "snapshot \(answer.snapshotIndex) installed" : "snapshot wanted from \(answer.nextOffset)"
         case .timeoutNow: "campaign now"
         case .readIndexRequest: "read index?"
         case .readIndexResponse(_, let index, let refused): refused ? "read index refused" : "read index \(index)"
@@ -107,7 +108,8 @@ enum Rendering {
         case .becameCandidate(let term): "candidate in term \(term)"
         case .becameLeader(let term): "leader of term \(term)"
         case .leaderChanged(let leader, _): "knows as leader: \(Self.text(leader))"
-        case .configurationAppended(let configuration, let index): "configuration \(Self.text(configuration)) at \(index)"
+        case .configurationAppended(let configuration, let index):
+            "configuration \(Self.text(configuration)) at \(index)"
         case .configurationCommitted(_, let index): "configuration at \(index) committed"
         case .configurationRolledBack(let configuration, let index):
             "configuration back to \(Self.text(configuration)) at \(index)"

@@ -89,7 +89,8 @@ import Units
         func body(_ entries: [Entry], _ term: UInt64) -> Message.Body {
             .append(
                 Message.Append(
-                    previousIndex: LogIndex(3), previousTerm: Term(term), entries: entries, commit: .zero, readPosition: 0,
+                    previousIndex: LogIndex(3), previousTerm: Term(term), entries: entries, commit: .zero,
+                    readPosition: 0,
                     sequence: 1))
         }
         #expect(stage.receive(2, from: 1, term: 3, body([gap], 1)).appendAnswers.isEmpty)
@@ -209,6 +210,28 @@ import Units
             applied: .zero, quarantined: false)
         stage.receive(1, from: 2, term: 2, .appendResponse(ahead))
         #expect(stage[1].matchIndex(of: NodeID(2)) == known)
+    }
+
+    @Test func aLateAcceptanceThatReachesLessFarDoesNotEndProbing() {
+        let stage = Stage()
+        for id in UInt64(1)...3 { stage.start(id, Stage.Disk(Stage.voters([1, 2, 3]), terms: [1, 1, 1])) }
+        stage.timeout(1)
+        while stage[1].role != .leader { stage.deliver() }
+        stage.drop()
+        func accept(_ match: UInt64) {
+            stage.receive(
+                1, from: 2, term: 2,
+                .appendResponse(
+                    Message.AppendResponse(
+                        rejected: false, matchIndex: LogIndex(match), hintIndex: .zero, hintTerm: .zero,
+                        readPosition: 0,
+                        sequence: 1, applied: .zero, quarantined: false)))
+        }
+        accept(2)
+        #expect(stage[1].matchIndex(of: NodeID(2)) == LogIndex(2))
+        #expect(!stage.propose(1, "x").messages.contains { $0.to == NodeID(2) })
+        accept(5)
+        #expect(stage.mail.contains { $0.to == NodeID(2) })
     }
 
     @Test func refusalsOfAWindowThatArrivedOutOfOrderMakeNoStorm() {

@@ -83,8 +83,9 @@ enum Scenario {
         case "timeout", "beat": stage.timeout(try one())
         case "tick": for id in ids { stage.step(id, .tick) }
         case "wait": stage.wait(Array(ids.dropLast()), milliseconds: ids.last ?? 0)
-        case "propose": stage.step(
-            try one(), .propose(token: stage.nextToken(), payloads: rest.dropFirst().map { Array($0.utf8) }))
+        case "propose":
+            stage.step(
+                try one(), .propose(token: stage.nextToken(), payloads: rest.dropFirst().map { Array($0.utf8) }))
         case "read": stage.read(try one())
         case "change": try self.change(rest, on: stage)
         case "transfer": stage.step(try one(), .transferLeadership(token: stage.nextToken(), to: NodeID(ids.last ?? 0)))
@@ -139,7 +140,11 @@ enum Scenario {
             to = UInt64(words[1][arrow.upperBound...])
         }
         let count = words.count > 2 ? Int(words[2]) ?? 1 : Int.max
-        if words[0] == "deliver" { stage.deliver(from: from, to: to, count: count) } else { stage.drop(from: from, to: to) }
+        if words[0] == "deliver" {
+            stage.deliver(from: from, to: to, count: count)
+        } else {
+            stage.drop(from: from, to: to)
+        }
     }
 
     /// `lose 3 2`: server 3 restarts without its two newest entries, and knows that there were more.

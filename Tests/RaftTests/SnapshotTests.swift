@@ -15,15 +15,19 @@ import Units
         return stage
     }
 
-    static func meta(_ index: UInt64, _ term: UInt64, _ configuration: Configuration, at position: UInt64 = 1) -> SnapshotMeta {
+    static func meta(_ index: UInt64, _ term: UInt64, _ configuration: Configuration, at position: UInt64 = 1)
+        -> SnapshotMeta
+    {
         SnapshotMeta(
-            index: LogIndex(index), term: Term(term), configuration: configuration, configurationIndex: LogIndex(position),
+            index: LogIndex(index), term: Term(term), configuration: configuration,
+            configurationIndex: LogIndex(position),
             totalBytes: 10, sha256: [1], chain: [])
     }
 
     static func chunk(_ meta: SnapshotMeta) -> Message.Body {
         .snapshotChunk(
-            Message.SnapshotChunk(meta: meta, offset: 0, data: [UInt8](repeating: 1, count: 10), checksum: 0, isLast: true))
+            Message.SnapshotChunk(
+                meta: meta, offset: 0, data: [UInt8](repeating: 1, count: 10), checksum: 0, isLast: true))
     }
 
     @Test func aServerThatIsTooFarBehindIsSentTheSnapshotAndThenTheLog() {
@@ -104,15 +108,27 @@ import Units
     }
 
     @Test func aLateDiskAnswerAfterAnInstallCountsForNothing() {
-        let stage = Stage()
-        stage.start(2, Stage.Disk(Stage.voters([1, 2, 3])))
-        stage.slowDisks = [2]
-        let batch = stage.receive(2, from: 1, term: 2, append(after: 1, term: 1, [2, 2, 2, 2])).persists.last?.id ?? 0
-        stage.receive(2, from: 3, term: 4, Self.chunk(Self.meta(3, 3, Stage.voters([1, 2, 3]))))
-        #expect(stage[2].persistedIndex == LogIndex(3))
-        stage.receive(2, from: 3, term: 4, append(after: 3, term: 3, [4, 4], sequence: 2))
-        stage.step(2, .persisted(batch: batch))
-        #expect(stage[2].lastIndex == LogIndex(5) && stage[2].persistedIndex == LogIndex(3))
+        var node = RaftNode(
+            id: NodeID(2), settings: RaftSettings(), restored: Stage.Disk(Stage.voters([1, 2, 3])).restored(), seed: 1,
+            now: .start)
+        func step(_ input: Input) -> [Directive] {
+            var out: [Directive] = []
+            node.step(input, at: .start, into: &out)
+            node.flush(at: .start, into: &out)
+            return out
+        }
+        func message(_ from: UInt64, _ term: UInt64, _ body: Message.Body) -> Input {
+            .message(Message(from: NodeID(from), to: NodeID(2), term: Term(term), body: body))
+        }
+        let first = step(message(1, 2, append(after: 1, term: 1, [2, 2, 2, 2]))).persists.last?.id ?? 0
+        let meta = Self.meta(3, 3, Stage.voters([1, 2, 3]))
+        _ = step(.snapshotChunkStored(meta: meta, nextOffset: meta.totalBytes, from: NodeID(3)))
+        _ = step(.snapshotInstalled(meta: meta, succeeded: true, from: NodeID(3)))
+        let second = step(message(3, 4, append(after: 3, term: 3, [4, 4], sequence: 2))).persists.last?.id ?? 0
+        _ = step(.persisted(batch: first))
+        #expect(node.lastIndex == LogIndex(5) && node.persistedIndex == LogIndex(3))
+        _ = step(.persisted(batch: second))
+        #expect(node.persistedIndex == LogIndex(5))
     }
 
     @Test func nothingIsAppendedWhileASnapshotIsLoadedButHeartbeatsAreAnswered() {
@@ -160,10 +176,13 @@ import Units
         node.step(.snapshotChunkStored(meta: meta, nextOffset: 10, from: NodeID(1)), at: .start, into: &out)
         node.step(.tick, at: Instant.start + .seconds(60), into: &out)
         #expect(node.role == .follower)
-        node.step(.snapshotInstalled(meta: meta, succeeded: false, from: NodeID(1)), at: Instant.start + .seconds(60), into: &out)
+        node.step(
+            .snapshotInstalled(meta: meta, succeeded: false, from: NodeID(1)), at: Instant.start + .seconds(60),
+            into: &out)
         node.step(.tick, at: Instant.start + .seconds(90), into: &out)
         #expect(node.role == .preCandidate && node.commitIndex == .zero)
-        #expect(out.messages.contains { if case .snapshotResponse(let answer) = $0.body { answer.refused } else { false } })
+        #expect(
+            out.messages.contains { if case .snapshotResponse(let answer) = $0.body { answer.refused } else { false } })
     }
 
     @Test func aLostChunkIsSentAgainAndTheTransferGoesOnWhereItStopped() {
@@ -201,7 +220,10 @@ import Units
         stage.settle()
         stage.beat(1)
         let out = stage.receive(2, from: 1, term: 2, Self.chunk(Self.meta(2, 2, Stage.voters([1, 2, 3]))))
-        #expect(out.messages.contains { if case .snapshotResponse(let answer) = $0.body { answer.installed } else { false } })
+        #expect(
+            out.messages.contains {
+                if case .snapshotResponse(let answer) = $0.body { answer.installed } else { false }
+            })
         #expect(stage[2].lastIndex == LogIndex(3))
     }
 }

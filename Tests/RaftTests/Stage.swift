@@ -179,7 +179,8 @@ final class Stage {
             let isThere = self.disks[id]?.snapshot == meta
             return [
                 .snapshotChunkRead(
-                    peer: peer, meta: meta, offset: offset, data: isThere ? [UInt8](repeating: 7, count: Int(size)) : nil,
+                    peer: peer, meta: meta, offset: offset,
+                    data: isThere ? [UInt8](repeating: 7, count: Int(size)) : nil,
                     checksum: 0, isLast: offset + size == meta.totalBytes)
             ]
         case .storeSnapshotChunk(let chunk, let from):
@@ -192,7 +193,8 @@ final class Stage {
             let written = self.write(id, .max)
             self.install(meta, id)
             return written + [.snapshotInstalled(meta: meta, succeeded: true, from: from)]
-        case .proposed, .proposalRefused, .readReady, .readRefused, .membershipChanged, .membershipRefused, .transferDone,
+        case .proposed, .proposalRefused, .readReady, .readRefused, .membershipChanged, .membershipRefused,
+            .transferDone,
             .transferRefused, .trace:
             break
         }
@@ -275,7 +277,9 @@ final class Stage {
         let due = self.mail
         self.mail = []
         for message in due {
-            if left > 0, from.map({ $0 == message.from.rawValue }) ?? true, to.map({ $0 == message.to.rawValue }) ?? true {
+            if left > 0, from.map({ $0 == message.from.rawValue }) ?? true,
+                to.map({ $0 == message.to.rawValue }) ?? true
+            {
                 left -= 1
                 self.hand(message)
             } else {
@@ -287,7 +291,9 @@ final class Stage {
 
     func hand(_ message: Message) {
         let to = message.to.rawValue
-        if self.isolated.contains(to) || self.isolated.contains(message.from.rawValue) || self.nodes[to] == nil { return }
+        if self.isolated.contains(to) || self.isolated.contains(message.from.rawValue) || self.nodes[to] == nil {
+            return
+        }
         self.step(to, .message(message))
     }
 
@@ -366,7 +372,8 @@ extension [Directive] {
 
 /// An append as a test writes it: entries of the given terms after (previous, term).
 func append(
-    after previous: UInt64, term previousTerm: UInt64, _ terms: [UInt64] = [], commit: UInt64 = 0, readPosition: UInt64 = 0,
+    after previous: UInt64, term previousTerm: UInt64, _ terms: [UInt64] = [], commit: UInt64 = 0,
+    readPosition: UInt64 = 0,
     sequence: UInt64 = 1
 ) -> Message.Body {
     var entries: [Entry] = []
@@ -376,7 +383,8 @@ func append(
     }
     return .append(
         Message.Append(
-            previousIndex: LogIndex(previous), previousTerm: Term(previousTerm), entries: entries, commit: LogIndex(commit),
+            previousIndex: LogIndex(previous), previousTerm: Term(previousTerm), entries: entries,
+            commit: LogIndex(commit),
             readPosition: readPosition, sequence: sequence))
 }
 

@@ -84,7 +84,10 @@ import Units
         cluster.electLeader()
         cluster.run(milliseconds: 1000)
         #expect(cluster.leaderRegistry.instances(ofService: "consul").value.count == 3)
-        #expect(cluster.leaderRegistry.checks(inState: .passing).value.map(\.id) == ["serfHealth", "serfHealth", "serfHealth"])
+        #expect(
+            cluster.leaderRegistry.checks(inState: .passing).value.map(\.id) == [
+                "serfHealth", "serfHealth", "serfHealth",
+            ])
         guard let leader = cluster.leader, let gone = cluster.ids.first(where: { $0 != leader }) else { return }
         cluster.step(leader, .changeMembership(token: cluster.token(), MembershipChange(remove: [gone])))
         cluster.run(milliseconds: 2000)
@@ -154,7 +157,8 @@ import Units
             let name = cluster.replicas[leader]?.raft.configuration.member(other)?.name
         else { return }
         let token = cluster.token()
-        cluster.step(leader, .join(token: token, Member(id: NodeID(random: 5 << 40), name: name, address: "127.0.0.9:1")))
+        cluster.step(
+            leader, .join(token: token, Member(id: NodeID(random: 5 << 40), name: name, address: "127.0.0.9:1")))
         guard case .some(.some(.invalid(let text))) = cluster.administered[token] else {
             Issue.record("not refused: \(String(describing: cluster.administered[token]))")
             return

@@ -4,7 +4,10 @@ import Units
 @Suite struct ByteKeyTests {
     @Test func ordersBytewiseAndNotByCharacters() {
         let keys = [ByteKey("b"), ByteKey([0xC3, 0xA9]), ByteKey("a"), ByteKey([0x65, 0xCC, 0x81]), ByteKey("")]
-        #expect(keys.sorted() == [ByteKey(""), ByteKey("a"), ByteKey("b"), ByteKey([0x65, 0xCC, 0x81]), ByteKey([0xC3, 0xA9])])
+        #expect(
+            keys.sorted() == [
+                ByteKey(""), ByteKey("a"), ByteKey("b"), ByteKey([0x65, 0xCC, 0x81]), ByteKey([0xC3, 0xA9]),
+            ])
     }
 
     @Test func composedAndDecomposedFormsAreTwoKeys() {

@@ -1,0 +1,54 @@
+import Protocol
+import Synchronization
+import Transport
+import Units
+
+/// Writes that are on their way to another server, so that those to a former leader are given up as soon as it is
+/// known to be one: a leader that was cut off silently would answer nothing for as long as its connection seems alive.
+final class ForwardedWrites: Sendable {
+    private struct Write: Sendable {
+        var leader: NodeID
+        var connection: PeerConnection
+        /// nil until the call is made.
+        var number: PeerConnection.CallNumber?
+    }
+
+    private struct State: Sendable {
+        var open: [UInt64: Write] = [:]
+        var last: UInt64 = 0
+    }
+
+    private let state = Mutex(State())
+
+    /// Sends a request to `leader`. Ends with `.cancelled` when it is given up.
+    func call(
+        _ request: PeerRequest, to leader: NodeID, over connection: PeerConnection, timeout: Nanoseconds,
+        isStillLeader: @Sendable () -> Bool
+    ) async throws(TransportError) -> PeerResponse {
+        let result = await withCheckedContinuation { continuation in
+            let write = self.state.withLock { state in
+                state.last += 1
+                state.open[state.last] = Write(leader: leader, connection: connection)
+                return state.last
+            }
+            let time = Duration.nanoseconds(Int64(clamping: timeout.rawValue))
+            let number = connection.call(request, timeout: time) { result in
+                self.state.withLock { _ = $0.open.removeValue(forKey: write) }
+                continuation.resume(returning: result)
+            }
+            guard let number else { return }
+            self.state.withLock { $0.open[write]?.number = number }
+            // The change may have come before this write was noted.
+            if !isStillLeader() { connection.cancel(number) }
+        }
+        return try result.get()
+    }
+
+    /// Called when another server leads, or none.
+    func giveUp(exceptTo leader: NodeID?) {
+        let former = self.state.withLock { $0.open.values.filter { $0.leader != leader } }
+        for write in former {
+            if let number = write.number { write.connection.cancel(number) }
+        }
+    }
+}
