@@ -10,7 +10,8 @@ import Units
 
     init() throws {
         self.agent = try NodeIdentity(
-            clusterID: "0b0f5f0a-51fd-4a3c-8f0e-0c6a1d1c9d10", role: .agent, name: "agent-1", nodeID: NodeID(0x8000_0001))
+            clusterID: "0b0f5f0a-51fd-4a3c-8f0e-0c6a1d1c9d10", role: .agent, name: "agent-1",
+            nodeID: NodeID(0x8000_0001))
     }
 
     private func mayWrite(_ change: (inout LogCommand) -> Void) -> Bool {
