@@ -61,11 +61,20 @@ extension AgentLink: ClusterAccess {
         var call = PeerRequest()
         call.http = request
         let isRead = request.method == "GET" || request.method == "HEAD"
-        let response = try await self.exchange(call, timeout: timeout, mayRepeat: isRead)
+        let isNumbered = !isRead && Self.isOneWrite(request.target)
+        let ticket = isNumbered ? self.requests.begin() : nil
+        defer { if let ticket { self.requests.end(ticket) } }
+        if let ticket { self.requests.stamp(&call.http, ticket) }
+        let response = try await self.exchange(call, timeout: timeout, mayRepeat: isRead || isNumbered)
         guard case .http(let answer) = response.kind else {
             throw .refused(status: 500, text: "the server's answer can't be read")
         }
         return answer
+    }
+
+    /// Requests that put one command into the log, whose number is therefore theirs.
+    private static func isOneWrite(_ target: String) -> Bool {
+        ["/v1/kv/", "/v1/txn", "/v1/session/", "/v1/catalog/"].contains { target.hasPrefix($0) }
     }
 
     public func forward(dns packet: [UInt8], overTCP: Bool) async throws(ClusterError) -> [UInt8] {

@@ -71,6 +71,22 @@ public struct LocalIdentity: Sendable, Equatable {
     }
 }
 
+/// A requester's own numbering of a write: `client` is drawn for the life of its process and never 0; results below
+/// `lowestOutstanding` will not be asked for again.
+public struct RequestNumber: Sendable, Equatable {
+    public var client: UInt64
+    public var sequence: UInt64
+    public var lowestOutstanding: UInt64
+
+    /// nil for a request that was not numbered.
+    public init?(_ request: PeerHTTPRequest) {
+        guard request.client != 0 else { return nil }
+        self.client = request.client
+        self.sequence = request.sequence
+        self.lowestOutstanding = request.lowestOutstanding
+    }
+}
+
 /// What the faces (HTTP, DNS) and the local agent talk to. On a server it stands on the replica; on an agent it
 /// forwards over one pipelined stream. Cancelling the calling task frees what the call holds at once.
 public protocol ClusterAccess: Sendable {
@@ -80,6 +96,12 @@ public protocol ClusterAccess: Sendable {
     /// then on every `default` or `consistent` read sees it, wherever it is asked. Forwards where this process does not
     /// lead; holds it up to 7 s while there is no leader. Applied at most once, however often it is retried inside.
     func propose(_ command: LogCommand, identity: String, timeout: Nanoseconds) async throws(ClusterError) -> LogResult
+
+    /// The same for a write that another process has numbered: however often it is sent, and wherever, it is applied
+    /// once. One number belongs to one command.
+    func propose(
+        _ command: LogCommand, identity: String, timeout: Nanoseconds, number: RequestNumber
+    ) async throws(ClusterError) -> LogResult
 
     /// A state that keeps the promise, on a server. An agent throws `notAServer`: it forwards whole requests.
     func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView
@@ -101,4 +123,13 @@ public protocol ClusterAccess: Sendable {
     /// An agent sends a whole HTTP request, or a DNS packet, to its server. A server throws `notAServer` here.
     func forward(_ request: PeerHTTPRequest, timeout: Nanoseconds) async throws(ClusterError) -> PeerHTTPResponse
     func forward(dns packet: [UInt8], overTCP: Bool) async throws(ClusterError) -> [UInt8]
+}
+
+extension ClusterAccess {
+    /// Without a state machine behind it there is nothing to apply twice.
+    public func propose(
+        _ command: LogCommand, identity: String, timeout: Nanoseconds, number: RequestNumber
+    ) async throws(ClusterError) -> LogResult {
+        try await self.propose(command, identity: identity, timeout: timeout)
+    }
 }

@@ -45,4 +45,11 @@ package final class RequestTracker: Sendable {
         envelope.sequence = ticket.sequence
         envelope.lowestOutstanding = self.state.withLock { $0.first }
     }
+
+    /// The same for a whole request that is forwarded.
+    func stamp(_ request: inout PeerHTTPRequest, _ ticket: Ticket) {
+        request.client = ticket.client
+        request.sequence = ticket.sequence
+        request.lowestOutstanding = self.state.withLock { $0.first }
+    }
 }

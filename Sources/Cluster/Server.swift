@@ -132,6 +132,19 @@ extension Server: ClusterAccess {
         return try await self.replicate(envelope, timeout: timeout)
     }
 
+    public func propose(
+        _ command: LogCommand, identity: String, timeout: Nanoseconds, number: RequestNumber
+    ) async throws(ClusterError) -> LogResult {
+        var envelope = LogEnvelope()
+        envelope.identity = identity
+        envelope.originNode = self.nodeID.rawValue
+        envelope.command = command
+        envelope.client = number.client
+        envelope.sequence = number.sequence
+        envelope.lowestOutstanding = number.lowestOutstanding
+        return try await self.replicate(envelope, timeout: timeout)
+    }
+
     /// Tries until it is applied, with the envelope's own client and sequence each time.
     func replicate(_ envelope: LogEnvelope, timeout: Nanoseconds) async throws(ClusterError) -> LogResult {
         var attempts = Attempts(now: SystemClock.now(), timeout: timeout)

@@ -1,3 +1,4 @@
+import Cluster
 import NIOCore
 import Units
 
@@ -59,6 +60,8 @@ struct APIRequest: Sendable {
     var stream: BodyStream?
     /// Tells that the client went away; nil for forwarded requests, whose task is cancelled instead.
     var connection: ConnectionSignal?
+    /// How the agent that forwarded this write numbers it; nil when it came to us directly.
+    var number: RequestNumber?
     /// Node name of the agent that forwarded this request; nil when it came to us directly.
     var origin: String?
     /// It came over an agent's authenticated connection.

@@ -145,12 +145,17 @@ public final class HTTPAPI: Sendable {
         }
     }
 
-    /// Replicates a command; a refusal by the state machine becomes the error that clients know.
+    /// Replicates a command; at most one for each request. A refusal by the state machine becomes the error that clients know.
     func propose(_ command: LogCommand, _ request: APIRequest) async throws(APIError) -> LogResult {
         let result: LogResult
         do throws(ClusterError) {
-            result = try await self.cluster.propose(
-                command, identity: request.identity, timeout: self.settings.writeTimeout)
+            let timeout = self.settings.writeTimeout
+            if let number = request.number {
+                result = try await self.cluster.propose(
+                    command, identity: request.identity, timeout: timeout, number: number)
+            } else {
+                result = try await self.cluster.propose(command, identity: request.identity, timeout: timeout)
+            }
         } catch {
             throw APIError(error)
         }

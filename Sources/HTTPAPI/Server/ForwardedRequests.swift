@@ -24,6 +24,7 @@ extension HTTPAPI {
         request.readHeaders(peer.headers.lazy.map { (name: $0.name, value: $0.value) })
         let named = peer.headers.first { equalsIgnoringCase($0.name.utf8, Self.originHeader.utf8) }?.value
         request.origin = origin ?? named
+        request.number = RequestNumber(peer)
         request.isFromAgent = origin != nil
         if request.path.hasPrefix("/v1/snapshot") { request.stream = BodyStream(whole: request.body) }
         if let refusal = self.refuseTooLarge(request) { return self.encode(refusal) }

@@ -828,6 +828,7 @@ public nonisolated struct PeerHeader: Sendable {
   public init() {}
 }
 
+/// A write carries the agent's numbering, so that it may be sent to another server and is applied once; client 0: none.
 public nonisolated struct PeerHTTPRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -840,6 +841,12 @@ public nonisolated struct PeerHTTPRequest: Sendable {
   public var headers: [PeerHeader] = []
 
   public var body: Data = Data()
+
+  public var client: UInt64 = 0
+
+  public var sequence: UInt64 = 0
+
+  public var lowestOutstanding: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2915,7 +2922,7 @@ nonisolated extension PeerHeader: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
 nonisolated extension PeerHTTPRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HTTPRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}method\0\u{1}target\0\u{1}headers\0\u{1}body\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}method\0\u{1}target\0\u{1}headers\0\u{1}body\0\u{1}client\0\u{1}sequence\0\u{3}lowest_outstanding\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2927,6 +2934,9 @@ nonisolated extension PeerHTTPRequest: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 2: try { try decoder.decodeSingularStringField(value: &self.target) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.headers) }()
       case 4: try { try decoder.decodeSingularBytesField(value: &self.body) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.client) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.sequence) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.lowestOutstanding) }()
       default: break
       }
     }
@@ -2945,6 +2955,15 @@ nonisolated extension PeerHTTPRequest: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.body.isEmpty {
       try visitor.visitSingularBytesField(value: self.body, fieldNumber: 4)
     }
+    if self.client != 0 {
+      try visitor.visitSingularUInt64Field(value: self.client, fieldNumber: 5)
+    }
+    if self.sequence != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sequence, fieldNumber: 6)
+    }
+    if self.lowestOutstanding != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lowestOutstanding, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2953,6 +2972,9 @@ nonisolated extension PeerHTTPRequest: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.target != rhs.target {return false}
     if lhs.headers != rhs.headers {return false}
     if lhs.body != rhs.body {return false}
+    if lhs.client != rhs.client {return false}
+    if lhs.sequence != rhs.sequence {return false}
+    if lhs.lowestOutstanding != rhs.lowestOutstanding {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
