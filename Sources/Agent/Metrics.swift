@@ -26,6 +26,7 @@ enum Metrics {
             gauge("consul.raft.peers", status.configuration.voters.count)
             gauge("consul.raft.leader.lastContact", server.lastLeaderContact.rawValue / 1_000_000)
             gauge("consul.agent.tls.cert.expiry", server.certificateExpiry)
+            metrics.append(Metric(kind: .counter, name: "serai.storage.commits", value: Double(server.storageCommits)))
         }
         return metrics
     }

@@ -160,6 +160,7 @@ package final class RunningAgent: Sendable {
                 wallTime: { UInt32(truncatingIfNeeded: SystemClock.wallTime() / 1_000_000_000) })
         server.setFaces(
             http: { request, agent in await http.respond(to: request, origin: agent) },
+            httpOnLoop: { http.respondOnLoop(to: $0, origin: $1, $2, $3) },
             dns: { packet, overTCP in await names.answer(packet: packet, overTCP: overTCP) })
     }
 

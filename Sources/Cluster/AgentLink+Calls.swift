@@ -58,14 +58,54 @@ extension AgentLink: ClusterAccess {
     public func forward(
         _ request: PeerHTTPRequest, timeout: Nanoseconds
     ) async throws(ClusterError) -> PeerHTTPResponse {
+        let numbered = self.numbered(request)
+        defer { if let ticket = numbered.ticket { self.requests.end(ticket) } }
+        let attempts = Attempts(now: SystemClock.now(), timeout: timeout)
+        return try Self.http(try await self.exchange(numbered.call, attempts, mayRepeat: numbered.mayRepeat))
+    }
+
+    /// The first attempt is made without a task.
+    public func forward(
+        _ request: PeerHTTPRequest, timeout: Nanoseconds,
+        completion: @escaping @Sendable (Result<PeerHTTPResponse, ClusterError>) -> Void
+    ) {
+        let numbered = self.numbered(request)
+        let attempts = Attempts(now: SystemClock.now(), timeout: timeout)
+        let finish: @Sendable (Result<PeerHTTPResponse, ClusterError>) -> Void = { result in
+            if let ticket = numbered.ticket { self.requests.end(ticket) }
+            completion(result)
+        }
+        let goOn: @Sendable (Result<PeerResponse, TransportError>?) -> Void = { first in
+            Self.inTask(finish) { () async throws(ClusterError) in
+                try Self.http(
+                    try await self.exchange(numbered.call, attempts, mayRepeat: numbered.mayRepeat, after: first))
+            }
+        }
+        guard let (pool, server) = self.inUse, let connection = try? pool.connection(to: server) else {
+            return goOn(nil)
+        }
+        let time = Duration.nanoseconds(Int64(clamping: attempts.deadline.since(SystemClock.now()).rawValue))
+        connection.call(numbered.call, timeout: time) { result in
+            if case .success(let response) = result, response.error.isEmpty, case .http(let answer) = response.kind {
+                return finish(.success(answer))
+            }
+            goOn(result)
+        }
+    }
+
+    private func numbered(
+        _ request: PeerHTTPRequest
+    ) -> (call: PeerRequest, ticket: RequestTracker.Ticket?, mayRepeat: Bool) {
         var call = PeerRequest()
         call.http = request
         let isRead = request.method == "GET" || request.method == "HEAD"
         let isNumbered = !isRead && Self.isOneWrite(request.target)
         let ticket = isNumbered ? self.requests.begin() : nil
-        defer { if let ticket { self.requests.end(ticket) } }
         if let ticket { self.requests.stamp(&call.http, ticket) }
-        let response = try await self.exchange(call, timeout: timeout, mayRepeat: isRead || isNumbered)
+        return (call, ticket, isRead || isNumbered)
+    }
+
+    private static func http(_ response: PeerResponse) throws(ClusterError) -> PeerHTTPResponse {
         guard case .http(let answer) = response.kind else {
             throw .refused(status: 500, text: "the server's answer can't be read")
         }
@@ -94,26 +134,39 @@ extension AgentLink: ClusterAccess {
     private func exchange(
         _ request: PeerRequest, timeout: Nanoseconds, mayRepeat: Bool
     ) async throws(ClusterError) -> PeerResponse {
-        var attempts = Attempts(now: SystemClock.now(), timeout: timeout)
+        try await self.exchange(request, Attempts(now: SystemClock.now(), timeout: timeout), mayRepeat: mayRepeat)
+    }
+
+    /// - Parameter first: the outcome of an attempt that was made already.
+    private func exchange(
+        _ request: PeerRequest, _ attempts: Attempts, mayRepeat: Bool,
+        after first: Result<PeerResponse, TransportError>? = nil
+    ) async throws(ClusterError) -> PeerResponse {
+        var attempts = attempts
+        var first = first
         while true {
-            if let (pool, server) = self.inUse {
+            var outcome = first
+            first = nil
+            if outcome == nil, let (pool, server) = self.inUse {
                 let remaining = attempts.deadline.since(SystemClock.now())
-                let response: PeerResponse?
                 do throws(TransportError) {
-                    response = try await pool.call(request, to: server, timeout: remaining)
+                    outcome = .success(try await pool.call(request, to: server, timeout: remaining))
                 } catch {
-                    if case .cancelled = error { throw .shuttingDown }
-                    if !error.surelyNotSent, !mayRepeat { throw .outcomeUnknown("\(error)") }
-                    response = nil
+                    outcome = .failure(error)
                 }
-                if let response {
-                    if response.error.isEmpty { return response }
-                    // A server that is just starting has no faces yet.
-                    if response.errorCode == 429 { throw .overloaded(leaderOnly: false) }
-                    if response.errorCode != 503 {
-                        throw .refused(status: max(400, Int(response.errorCode)), text: response.error)
-                    }
+            }
+            switch outcome {
+            case .failure(.cancelled): throw .shuttingDown
+            case .failure(let error):
+                if !error.surelyNotSent, !mayRepeat { throw .outcomeUnknown("\(error)") }
+            case .success(let response):
+                if response.error.isEmpty { return response }
+                // A server that is just starting has no faces yet.
+                if response.errorCode == 429 { throw .overloaded(leaderOnly: false) }
+                if response.errorCode != 503 {
+                    throw .refused(status: max(400, Int(response.errorCode)), text: response.error)
                 }
+            case nil: break
             }
             try await self.pause(&attempts)
         }

@@ -103,8 +103,21 @@ public protocol ClusterAccess: Sendable {
         _ command: LogCommand, identity: String, timeout: Nanoseconds, number: RequestNumber
     ) async throws(ClusterError) -> LogResult
 
+    /// `propose` without a task, for the hot way: `completion` is called once, on any thread, and must be quick.
+    func propose(
+        _ command: LogCommand, identity: String, timeout: Nanoseconds, number: RequestNumber?,
+        completion: @escaping @Sendable (Result<LogResult, ClusterError>) -> Void)
+
     /// A state that keeps the promise, on a server. An agent throws `notAServer`: it forwards whole requests.
     func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView
+
+    /// `view` without a task, for the hot way: `completion` is called once, on any thread, and must be quick.
+    func view(
+        _ consistency: Consistency, timeout: Nanoseconds,
+        completion: @escaping @Sendable (Result<ReadView, ClusterError>) -> Void)
+
+    /// This process's newest state, whatever its age; nil when it has none that it may show.
+    var currentView: ReadView? { get }
 
     /// Waits until something in `watches` changes after `index` was applied, or the time is over. Returns at once when
     /// it already has, and when the whole state was replaced. On a server.
@@ -122,14 +135,54 @@ public protocol ClusterAccess: Sendable {
 
     /// An agent sends a whole HTTP request, or a DNS packet, to its server. A server throws `notAServer` here.
     func forward(_ request: PeerHTTPRequest, timeout: Nanoseconds) async throws(ClusterError) -> PeerHTTPResponse
+    /// `forward` without a task: `completion` is called once, on any thread, and must be quick.
+    func forward(
+        _ request: PeerHTTPRequest, timeout: Nanoseconds,
+        completion: @escaping @Sendable (Result<PeerHTTPResponse, ClusterError>) -> Void)
     func forward(dns packet: [UInt8], overTCP: Bool) async throws(ClusterError) -> [UInt8]
 }
 
+// What a task does, for those that have no shorter way.
 extension ClusterAccess {
     /// Without a state machine behind it there is nothing to apply twice.
     public func propose(
         _ command: LogCommand, identity: String, timeout: Nanoseconds, number: RequestNumber
     ) async throws(ClusterError) -> LogResult {
         try await self.propose(command, identity: identity, timeout: timeout)
+    }
+
+    public func propose(
+        _ command: LogCommand, identity: String, timeout: Nanoseconds, number: RequestNumber?,
+        completion: @escaping @Sendable (Result<LogResult, ClusterError>) -> Void
+    ) {
+        Self.inTask(completion) { () async throws(ClusterError) in
+            guard let number else { return try await self.propose(command, identity: identity, timeout: timeout) }
+            return try await self.propose(command, identity: identity, timeout: timeout, number: number)
+        }
+    }
+
+    public func view(
+        _ consistency: Consistency, timeout: Nanoseconds,
+        completion: @escaping @Sendable (Result<ReadView, ClusterError>) -> Void
+    ) {
+        Self.inTask(completion) { () async throws(ClusterError) in try await self.view(consistency, timeout: timeout) }
+    }
+
+    public var currentView: ReadView? { nil }
+
+    public func forward(
+        _ request: PeerHTTPRequest, timeout: Nanoseconds,
+        completion: @escaping @Sendable (Result<PeerHTTPResponse, ClusterError>) -> Void
+    ) {
+        Self.inTask(completion) { () async throws(ClusterError) in try await self.forward(request, timeout: timeout) }
+    }
+
+    static func inTask<Value: Sendable>(
+        _ completion: @escaping @Sendable (Result<Value, ClusterError>) -> Void,
+        _ body: @escaping @Sendable () async throws(ClusterError) -> Value
+    ) {
+        Task {
+            do throws(ClusterError) { completion(.success(try await body())) } catch { completion(.failure(error)) }
+        }
     }
 }

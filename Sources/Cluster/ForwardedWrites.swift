@@ -20,28 +20,27 @@ final class ForwardedWrites: Sendable {
 
     private let state = Mutex(State())
 
-    /// Sends a request to `leader`. Ends with `.cancelled` when it is given up.
+    /// Sends a request to `leader`. Ends with `.cancelled` when it is given up. `completion` is called once, on any
+    /// thread, and must be quick.
     func call(
         _ request: PeerRequest, to leader: NodeID, over connection: PeerConnection, timeout: Nanoseconds,
-        isStillLeader: @Sendable () -> Bool
-    ) async throws(TransportError) -> PeerResponse {
-        let result = await withCheckedContinuation { continuation in
-            let write = self.state.withLock { state in
-                state.last += 1
-                state.open[state.last] = Write(leader: leader, connection: connection)
-                return state.last
-            }
-            let time = Duration.nanoseconds(Int64(clamping: timeout.rawValue))
-            let number = connection.call(request, timeout: time) { result in
-                self.state.withLock { _ = $0.open.removeValue(forKey: write) }
-                continuation.resume(returning: result)
-            }
-            guard let number else { return }
-            self.state.withLock { $0.open[write]?.number = number }
-            // The change may have come before this write was noted.
-            if !isStillLeader() { connection.cancel(number) }
+        isStillLeader: @Sendable () -> Bool,
+        completion: @escaping @Sendable (Result<PeerResponse, TransportError>) -> Void
+    ) {
+        let write = self.state.withLock { state in
+            state.last += 1
+            state.open[state.last] = Write(leader: leader, connection: connection)
+            return state.last
         }
-        return try result.get()
+        let time = Duration.nanoseconds(Int64(clamping: timeout.rawValue))
+        let number = connection.call(request, timeout: time) { result in
+            self.state.withLock { _ = $0.open.removeValue(forKey: write) }
+            completion(result)
+        }
+        guard let number else { return }
+        self.state.withLock { $0.open[write]?.number = number }
+        // The change may have come before this write was noted.
+        if !isStillLeader() { connection.cancel(number) }
     }
 
     /// Called when another server leads, or none.

@@ -5,6 +5,7 @@ import Raft
 import Registry
 import Replica
 import Synchronization
+import Synchronization
 import Transport
 import Units
 
@@ -150,6 +151,9 @@ extension Server {
     public func localRaftStatus() async -> PeerRaftStatus { await self.statusHere() }
 
     /// Time since a leader was heard of; zero on the leader.
+    /// Transactions that the log's storage has written since the start.
+    public var storageCommits: UInt64 { self.storageLoop.commits.load(ordering: .relaxed) }
+
     public var lastLeaderContact: Nanoseconds {
         let now = SystemClock.now()
         return self.loop.published.withLock { $0.isLeader ? .zero : now.since($0.lastLeaderContact) }

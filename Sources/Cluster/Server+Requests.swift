@@ -1,5 +1,6 @@
 import Certificates
 import Logging
+import NIOCore
 import Protocol
 import Raft
 import Registry
@@ -27,6 +28,18 @@ struct ServerDoor: PeerHandler {
         _ envelope: LogEnvelope, from peer: NodeIdentity, reply: @escaping @Sendable (PeerResponse) -> Void
     ) -> Bool {
         self.server.propose(envelope, from: peer, reply: reply)
+    }
+
+    func answer(
+        _ request: PeerHTTPRequest, from peer: NodeIdentity, on loop: any EventLoop,
+        reply: @escaping @Sendable (PeerResponse) -> Void
+    ) -> Bool {
+        guard let answer = self.server.faces.withLock({ $0.httpOnLoop }) else { return false }
+        return answer(request, peer.name, loop) { http in
+            var response = PeerResponse()
+            response.http = http
+            reply(response)
+        }
     }
 
     func handle(_ request: PeerRequest, from peer: NodeIdentity) async -> PeerResponse {

@@ -35,6 +35,7 @@ public final class Server: Sendable {
     /// How requests that agents forward whole are answered: by this server's own faces, set once they exist.
     struct Faces {
         var http: (@Sendable (PeerHTTPRequest, _ agent: String) async -> PeerHTTPResponse)?
+        var httpOnLoop: HTTPOnLoop?
         var dns: (@Sendable ([UInt8], _ overTCP: Bool) async -> [UInt8])?
     }
 
@@ -92,12 +93,19 @@ public final class Server: Sendable {
             replaceLog: { meta, reply in storageLoop.inbox.post(.replaceLog(by: meta, reply: reply), always: true) })
     }
 
+    /// Answers a quick request on the loop that it came in by; false when it is none.
+    public typealias HTTPOnLoop = @Sendable (
+        PeerHTTPRequest, _ agent: String, any EventLoop, @escaping @Sendable (PeerHTTPResponse) -> Void
+    ) -> Bool
+
     public func setFaces(
         http: @escaping @Sendable (PeerHTTPRequest, _ agent: String) async -> PeerHTTPResponse,
+        httpOnLoop: HTTPOnLoop? = nil,
         dns: @escaping @Sendable ([UInt8], _ overTCP: Bool) async -> [UInt8]
     ) {
         self.faces.withLock {
             $0.http = http
+            $0.httpOnLoop = httpOnLoop
             $0.dns = dns
         }
     }
@@ -119,109 +127,6 @@ public final class Server: Sendable {
 // MARK: - ClusterAccess
 
 extension Server: ClusterAccess {
-    public func propose(
-        _ command: LogCommand, identity: String, timeout: Nanoseconds
-    ) async throws(ClusterError) -> LogResult {
-        let ticket = self.requests.begin()
-        defer { self.requests.end(ticket) }
-        var envelope = LogEnvelope()
-        envelope.identity = identity
-        envelope.originNode = self.nodeID.rawValue
-        envelope.command = command
-        self.requests.stamp(&envelope, ticket)
-        return try await self.replicate(envelope, timeout: timeout)
-    }
-
-    public func propose(
-        _ command: LogCommand, identity: String, timeout: Nanoseconds, number: RequestNumber
-    ) async throws(ClusterError) -> LogResult {
-        var envelope = LogEnvelope()
-        envelope.identity = identity
-        envelope.originNode = self.nodeID.rawValue
-        envelope.command = command
-        envelope.client = number.client
-        envelope.sequence = number.sequence
-        envelope.lowestOutstanding = number.lowestOutstanding
-        return try await self.replicate(envelope, timeout: timeout)
-    }
-
-    /// Tries until it is applied, with the envelope's own client and sequence each time.
-    func replicate(_ envelope: LogEnvelope, timeout: Nanoseconds) async throws(ClusterError) -> LogResult {
-        var attempts = Attempts(now: SystemClock.now(), timeout: timeout)
-        while true {
-            guard let leader = self.leader else {
-                try await attempts.pause(at: SystemClock.now())
-                continue
-            }
-            let outcome =
-                leader.isSelf
-                ? await self.proposeHere(envelope, deadline: attempts.deadline)
-                : await self.forward(envelope, to: leader.member, deadline: attempts.deadline)
-            if let result = try attempts.judge(outcome) { return result }
-            try await attempts.pause(at: SystemClock.now())
-        }
-    }
-
-    private func proposeHere(_ envelope: LogEnvelope, deadline: Instant) async -> ProposeOutcome {
-        await withCheckedContinuation { continuation in
-            let taken = self.loop.ask(.propose(envelope, deadline: deadline) { continuation.resume(returning: $0) })
-            if !taken { continuation.resume(returning: .refused(self.notTaken, mayApply: false)) }
-        }
-    }
-
-    /// Why the loop did not take a request: it does not run, or its queue is full.
-    var notTaken: RefusalReason { self.loop.isRunning ? .overloaded : .notLeader(nil) }
-
-    private func forward(_ envelope: LogEnvelope, to member: Member, deadline: Instant) async -> ProposeOutcome {
-        var request = PeerRequest()
-        request.propose.envelope = envelope
-        do throws(TransportError) {
-            let response = try await self.forwarded.call(
-                request, to: member.id, over: try self.pool.connection(to: member.address),
-                timeout: deadline.since(SystemClock.now()), isStillLeader: { self.leader?.member.id == member.id })
-            return RefusalWire.outcome(of: response)
-        } catch {
-            return .refused(.lostLeadership, mayApply: !error.surelyNotSent)
-        }
-    }
-
-    public func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView {
-        var attempts = Attempts(now: SystemClock.now(), timeout: timeout)
-        while true {
-            if consistency == .stale {
-                if let view = self.currentView(mustBeReady: true) { return view }
-            } else {
-                let outcome = await self.readIndex(deadline: attempts.deadline)
-                switch outcome {
-                case .readable:
-                    if let view = self.currentView(mustBeReady: false) { return view }
-                case .refused(.overloaded): throw .overloaded(leaderOnly: false)
-                case .refused: break
-                }
-            }
-            try await attempts.pause(at: SystemClock.now())
-        }
-    }
-
-    private func readIndex(deadline: Instant) async -> ReadOutcome {
-        await withCheckedContinuation { continuation in
-            let taken = self.loop.ask(.read(deadline: deadline) { continuation.resume(returning: $0) })
-            if !taken { continuation.resume(returning: .refused(self.notTaken)) }
-        }
-    }
-
-    private func currentView(mustBeReady: Bool) -> ReadView? {
-        let now = SystemClock.now()
-        return self.loop.published.withLock { published in
-            if mustBeReady, !published.isReady { return nil }
-            if published.halted != nil { return nil }
-            return ReadView(
-                registry: published.registry,
-                lastContact: published.isLeader ? .zero : now.since(published.lastLeaderContact),
-                knownLeader: published.leader != nil)
-        }
-    }
-
     public func waitForChange(
         of watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds
     ) async throws(ClusterError) {

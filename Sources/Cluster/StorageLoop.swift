@@ -3,6 +3,7 @@ import Raft
 import Registry
 import Replica
 import Storage
+import Synchronization
 import Units
 
 /// What the storage thread is asked, in order.
@@ -24,6 +25,8 @@ enum StorageItem: Sendable {
 // Sendable by confinement: all but the inbox is used on this loop's thread alone.
 final class StorageLoop: @unchecked Sendable {
     let inbox = Inbox<StorageItem>(limit: 100_000)
+    /// Transactions written since the log was opened: each is one fdatasync.
+    let commits = Atomic<UInt64>(0)
     private let logger: Logger
     private let report: @Sendable (ReplicaInput) -> Void
     private let fatal: @Sendable (String) -> Void
@@ -81,6 +84,7 @@ final class StorageLoop: @unchecked Sendable {
         if self.isFull, !storage.hasRoom() { return }
         do {
             try storage.commit(self.waiting)
+            self.commits.store(storage.commits, ordering: .relaxed)
             let done = self.waiting
             self.waiting.removeAll()
             if self.isFull {

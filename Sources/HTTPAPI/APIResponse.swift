@@ -1,3 +1,4 @@
+import Cluster
 import NIOCore
 import Protocol
 import Units
@@ -14,6 +15,12 @@ struct ReadMark: Sendable, Equatable {
     static func == (left: ReadMark, right: ReadMark) -> Bool {
         left.index == right.index && left.knownLeader == right.knownLeader && left.lastContact == right.lastContact
             && left.consistency?.description == right.consistency?.description
+    }
+}
+
+extension ReadMark {
+    init(_ view: ReadView, index: UInt64) {
+        self.init(index: index, knownLeader: view.knownLeader, lastContact: view.lastContact)
     }
 }
 

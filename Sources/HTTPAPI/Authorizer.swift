@@ -27,14 +27,15 @@ public struct AccessDenied: Error, Sendable, Equatable {
     public init(text: String = "Permission denied") { self.text = text }
 }
 
-/// Decides who may do what. Every request passes it once, before its handler runs.
+/// Decides who may do what, from what this process knows: it waits for nobody. Every request passes it once, before its
+/// handler runs.
 public protocol Authorizer: Sendable {
     /// Returns who is asking, as the audit trail and the log show it; "" is anonymous.
-    func authorize(_ request: AccessRequest) async throws(AccessDenied) -> String
+    func authorize(_ request: AccessRequest) throws(AccessDenied) -> String
 }
 
 /// Access lists are off: everyone may do everything.
 public struct AllowAll: Authorizer {
     public init() {}
-    public func authorize(_ request: AccessRequest) async throws(AccessDenied) -> String { "" }
+    public func authorize(_ request: AccessRequest) throws(AccessDenied) -> String { "" }
 }

@@ -75,24 +75,41 @@ public final class HTTPAPI: Sendable {
     /// Finds the route, asks whether the caller may use it, and runs its handler; on an agent, forwards what is not its
     /// own. Never throws: a refusal is an answer.
     func respond(to request: APIRequest) async -> APIResponse {
-        let part = RequestCounters.Part(path: request.path)
-        var response: APIResponse
+        let response: APIResponse
         do throws(APIError) {
-            response = try await self.dispatch(request)
+            switch try self.way(of: request) {
+            case .answer(let answer): response = answer
+            case .forward(let request): response = try await self.forward(request)
+            case .handle(let request, let route): response = try await route.handler(self, request)
+            }
         } catch {
             response = error.response
         }
-        self.counters.note(part, isWrite: request.method != .get && request.method != .head, status: response.status)
+        self.note(request, response)
         return response
     }
 
-    private func dispatch(_ request: APIRequest) async throws(APIError) -> APIResponse {
-        guard let (entry, matched) = self.routes.find(request.path) else { return self.unknown(request.path) }
+    func note(_ request: APIRequest, _ response: APIResponse) {
+        let isWrite = request.method != .get && request.method != .head
+        self.counters.note(RequestCounters.Part(path: request.path), isWrite: isWrite, status: response.status)
+    }
+
+    /// What is to be done about a request.
+    enum Way {
+        case answer(APIResponse)
+        /// An agent passes it on.
+        case forward(APIRequest)
+        case handle(APIRequest, Route)
+    }
+
+    func way(of request: APIRequest) throws(APIError) -> Way {
+        guard let (entry, matched) = self.routes.find(request.path) else { return .answer(self.unknown(request.path)) }
         if request.method == .options {
-            return APIResponse.empty.with("Allow", entry.allow)
+            return .answer(APIResponse.empty.with("Allow", entry.allow))
         }
         guard let route = entry.route(request.method) else {
-            return APIResponse.text(405, "method \(request.method.name) not allowed").with("Allow", entry.allow)
+            return .answer(
+                APIResponse.text(405, "method \(request.method.name) not allowed").with("Allow", entry.allow))
         }
         var request = request
         request.matched = matched
@@ -101,22 +118,22 @@ public final class HTTPAPI: Sendable {
             // A server's own registrations and life are no business of its agents.
             if request.isFromAgent && !route.isOpenToAgents { throw APIError(403, "this route is not open to agents") }
         } else {
-            if !self.cluster.identity.isServer { return try await self.forward(request) }
+            if !self.cluster.identity.isServer { return .forward(request) }
             let datacenter = request.query.first("dc") ?? ""
             if !datacenter.isEmpty && datacenter != self.cluster.identity.datacenter {
                 throw APIError(500, "No path to datacenter")
             }
         }
-        request.identity = try await self.authorize(request, route)
-        return try await route.handler(self, request)
+        request.identity = try self.authorize(request, route)
+        return .handle(request, route)
     }
 
-    private func authorize(_ request: APIRequest, _ route: Route) async throws(APIError) -> String {
+    private func authorize(_ request: APIRequest, _ route: Route) throws(APIError) -> String {
         let isWrite = request.method != .get && request.method != .head
         let access = AccessRequest(
             token: request.token, resource: route.resource, name: Array(request.rest), isWrite: isWrite)
         do throws(AccessDenied) {
-            return try await self.authorizer.authorize(access)
+            return try self.authorizer.authorize(access)
         } catch {
             throw APIError(403, error.text)
         }

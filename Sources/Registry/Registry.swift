@@ -42,6 +42,13 @@ public struct Registry: Sendable {
     var results = HashedTable<ResultKey, StoredResult>(seed: 10)
 
     var revoked = HashedTable<UInt64, RevokedNode>(seed: 11)
+
+    /// Rows of all tables: what a snapshot writes.
+    public var rowCount: Int {
+        self.kv.count + self.tombstones.count + self.lockDelays.count + self.sessions.count + self.nodes.count
+            + self.services.count + self.checks.count + self.serviceIndexes.count + self.clients.count
+            + self.results.count + self.revoked.count
+    }
     var staging: RestoreStaging?
 
     /// Hashes of this state at every 1,024th index, the last 64 of them. Not part of the hashed state itself.

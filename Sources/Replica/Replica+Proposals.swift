@@ -57,6 +57,7 @@ extension Replica {
             case .noop, .configuration:
                 self.registry.applyEmpty(at: entry.index, term: entry.term)
             case .command(let bytes):
+                self.bytesSinceSnapshot += UInt64(bytes.count)
                 guard let applied = self.apply(bytes, of: entry, pending: pending, into: &directives) else { return }
                 self.finish(applied, token: pending?.token, envelope: pending?.envelope, at: now, into: &directives)
             }

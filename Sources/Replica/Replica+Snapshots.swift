@@ -4,14 +4,20 @@ import Units
 
 extension Replica {
     mutating func snapshotIfDue(into directives: inout [ReplicaDirective]) {
-        let since = self.registry.appliedIndex.distance(from: self.snapshotIndex)
-        if since >= self.settings.snapshotThreshold { self.takeSnapshot(into: &directives) }
+        let entries = self.registry.appliedIndex.distance(from: self.snapshotIndex)
+        if self.settings.snapshotIsDue(
+            entries: entries, bytes: self.bytesSinceSnapshot, rows: self.registry.rowCount,
+            snapshotBytes: self.snapshotBytes)
+        {
+            self.takeSnapshot(into: &directives)
+        }
     }
 
     /// One snapshot is made at a time; its state is a copy, so writing goes on meanwhile.
     mutating func takeSnapshot(into directives: inout [ReplicaDirective]) {
         guard !self.snapshotInProgress, self.registry.appliedIndex > self.snapshotIndex else { return }
         self.snapshotInProgress = true
+        self.bytesSinceSnapshot = 0
         let index = self.registry.appliedIndex
         let (configuration, configurationIndex) = self.raft.configuration(at: index)
         directives.append(
@@ -26,6 +32,7 @@ extension Replica {
         // A snapshot that a leader sent meanwhile may be newer: then the own one is of no use.
         guard let meta, meta.index > self.snapshotIndex else { return }
         self.snapshotIndex = meta.index
+        self.snapshotBytes = meta.totalBytes
         let trailing = UInt64(self.settings.trailingLogs)
         let through = LogIndex(meta.index.rawValue > trailing ? meta.index.rawValue - trailing : 0)
         self.raftStep(.snapshotTaken(meta: meta, compactedTo: through), at: now, into: &directives)
@@ -42,6 +49,8 @@ extension Replica {
                 "snapshot of \(meta.index) holds a state of \(registry.appliedIndex)")
             self.registry = registry
             self.snapshotIndex = meta.index
+            self.snapshotBytes = meta.totalBytes
+            self.bytesSinceSnapshot = 0
             self.refuseProposals(into: &directives)
             self.everythingTouched = true
             self.appliedInStep = true

@@ -26,6 +26,9 @@ public struct Replica: Sendable {
     package var proposing: LogEnvelope?
     package var reads = Deque<PendingRead>()
     package var snapshotInProgress = false
+    /// Payloads applied since the last snapshot was begun, and the size of the last one.
+    package var bytesSinceSnapshot: UInt64 = 0
+    package var snapshotBytes: UInt64 = 0
     package var duties: LeaderDuties?
     package var clock = LeaderClock()
     package var touched: [Touch] = []
@@ -64,6 +67,7 @@ public struct Replica: Sendable {
         self.settings = settings
         self.registry = registry
         self.snapshotIndex = snapshotIndex
+        self.snapshotBytes = restored.snapshot?.totalBytes ?? 0
         self.raft = RaftNode(id: id, settings: settings.raft, restored: restored, seed: seed, now: now)
     }
 

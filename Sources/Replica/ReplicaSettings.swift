@@ -4,8 +4,12 @@ import Units
 /// What tunes a replica. Validated when made.
 public struct ReplicaSettings: Sendable, Equatable {
     public var raft = RaftSettings()
-    /// A snapshot is made when this many entries were applied since the last one.
+    /// A snapshot is made when this many entries were applied since the last one, or as many as half of the state's rows
+    /// when that is more: writing all rows again then costs at most two rows for each entry, however large the state is.
     public var snapshotThreshold: Int = 16_384
+    /// A snapshot is also made when the entries since the last one hold this much, or as much as that snapshot when it is
+    /// larger: few large values must not let the log grow without bound.
+    public var snapshotThresholdBytes: ByteCount = .mebibytes(256)
     /// Entries kept in the log behind a snapshot, so that a follower a little behind needs no snapshot.
     public var trailingLogs: Int = 10_240
     /// The leader proposes a comparison of state hashes each time this many entries were applied. The registry
@@ -20,6 +24,14 @@ public struct ReplicaSettings: Sendable, Equatable {
     public var promotionDelay: Nanoseconds = .milliseconds(500)
 
     public init() {}
+
+    /// - Parameters:
+    ///   - entries, bytes: applied since the last snapshot, which had `snapshotBytes`.
+    ///   - rows: of the state now.
+    package func snapshotIsDue(entries: Int, bytes: UInt64, rows: Int, snapshotBytes: UInt64) -> Bool {
+        entries >= max(self.snapshotThreshold, rows / 2)
+            || bytes >= max(UInt64(self.snapshotThresholdBytes.rawValue), snapshotBytes)
+    }
 
     /// The first setting that makes no sense, with its name; nil when all do.
     public var complaint: String? {

@@ -35,6 +35,7 @@ extension LogStorage {
                 }
             }
         }
+        self.commits += 1
         let hardStateChanged = hardState != self.hardState
         self.position = position
         self.hardState = hardState

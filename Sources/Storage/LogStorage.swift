@@ -29,6 +29,8 @@ public final class LogStorage {
     var position = LogPosition()
     var hardState = HardState()
     var commitHint = LogIndex.zero
+    /// Transactions that `commit` has written.
+    public internal(set) var commits: UInt64 = 0
     public internal(set) var identity: Identity?
     public internal(set) var bootstrapPromise: BootstrapPromise?
     /// How far `scrub` has got.

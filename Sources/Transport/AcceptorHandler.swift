@@ -275,13 +275,15 @@ final class AcceptorHandler: ChannelInboundHandler {
             return
         }
         let handler = self.surroundings.handler
-        if case .propose(let proposal) = request.kind {
-            guard self.admit(call, context) else { return }
-            if handler.propose(proposal.envelope, from: peer, reply: { replies.finish(call, $0) }) { return }
-            self.run(call, replies) { await handler.handle(request, from: peer) }
-        } else {
-            self.start(call, context) { await handler.handle(request, from: peer) }
-        }
+        guard self.admit(call, context) else { return }
+        let reply: @Sendable (PeerResponse) -> Void = { replies.finish(call, $0) }
+        let isTaken =
+            switch request.kind {
+            case .propose(let proposal): handler.propose(proposal.envelope, from: peer, reply: reply)
+            case .http(let http): handler.answer(http, from: peer, on: context.eventLoop, reply: reply)
+            default: false
+            }
+        if !isTaken { self.run(call, replies) { await handler.handle(request, from: peer) } }
     }
 
     private func admit(_ call: UInt64, _ context: ChannelHandlerContext) -> Bool {

@@ -1,4 +1,5 @@
 import Certificates
+import NIOCore
 import Protocol
 import Raft
 import Units
@@ -41,6 +42,12 @@ public protocol PeerHandler: Sendable {
         _ envelope: LogEnvelope, from peer: NodeIdentity, reply: @escaping @Sendable (PeerResponse) -> Void
     ) -> Bool
 
+    /// A forwarded HTTP request, when it is one of the hot ones: the same terms.
+    func answer(
+        _ request: PeerHTTPRequest, from peer: NodeIdentity, on loop: any EventLoop,
+        reply: @escaping @Sendable (PeerResponse) -> Void
+    ) -> Bool
+
     /// Any other request. The task is cancelled when the requester gives up or goes away.
     func handle(_ request: PeerRequest, from peer: NodeIdentity) async -> PeerResponse
 
@@ -56,6 +63,10 @@ public protocol PeerHandler: Sendable {
 extension PeerHandler {
     public func propose(
         _ envelope: LogEnvelope, from peer: NodeIdentity, reply: @escaping @Sendable (PeerResponse) -> Void
+    ) -> Bool { false }
+    public func answer(
+        _ request: PeerHTTPRequest, from peer: NodeIdentity, on loop: any EventLoop,
+        reply: @escaping @Sendable (PeerResponse) -> Void
     ) -> Bool { false }
     public func peerUp(_ peer: RemotePeer) {}
     public func peerDown(_ peer: RemotePeer) {}

@@ -18,6 +18,7 @@ struct AgentCommand: AsyncParsableCommand {
         } catch {
             throw CommandFailure("==> \(error)")
         }
+        Memory.prepare()
         do {
             let arguments = self.arguments
             try await runAgent(settings) { try AgentConfiguration.load(arguments: arguments) }

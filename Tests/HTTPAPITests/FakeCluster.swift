@@ -111,6 +111,10 @@ final class FakeCluster: ClusterAccess {
         }
     }
 
+    var currentView: ReadView? {
+        self.state.withLock { ReadView(registry: $0.registry, lastContact: .zero, knownLeader: true) }
+    }
+
     func waitForChange(
         of watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds
     ) async throws(ClusterError) {

@@ -70,7 +70,7 @@ import Testing
     final class Gate: Authorizer {
         private let noted = Mutex<[AccessRequest]>([])
         var asked: [AccessRequest] { self.noted.withLock { $0 } }
-        func authorize(_ request: AccessRequest) async throws(AccessDenied) -> String {
+        func authorize(_ request: AccessRequest) throws(AccessDenied) -> String {
             self.noted.withLock { $0.append(request) }
             if request.token != "good" {
                 throw AccessDenied(text: "Permission denied: anonymous token lacks permission")

@@ -62,6 +62,30 @@ import Testing
         }
     }
 
+    /// Those for single keys are answered on the event loop, lists by the connection's task.
+    @Test func pipelinedRequestsOfBothWaysAreAnsweredInOrder() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            var requests = ""
+            for number in 0..<40 {
+                requests += "PUT /v1/kv/k/\(number) HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv"
+                requests += "GET /v1/kv/k/?keys HTTP/1.1\r\nHost: x\r\n\r\n"
+                requests += "GET /v1/kv/k/\(number)?raw&stale HTTP/1.1\r\nHost: x\r\n\r\n"
+                requests += "GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n"
+            }
+            try await client.send(requests)
+            for number in 0..<40 {
+                #expect(try await client.response().body == "true")
+                let keys = try await client.response().body
+                #expect(keys.split(separator: ",").count == number + 1)
+                #expect(try await client.response().body == "v")
+                #expect(try await client.response().body == "\"10.0.0.1:8300\"")
+            }
+            try await client.close()
+        }
+    }
+
     @Test func headHasTheLengthButNoBody() async throws {
         let desk = self.desk
         try await self.serving(desk) { port in

@@ -15,12 +15,32 @@ enum KVHandlers {
             }
         }
         if key.isEmpty { throw .missingKey }
-        return try await api.read(request, { $0.kvEntry(key) }) { entry, mark in
-            guard let entry else { return APIResponse(status: 404, mark: mark) }
-            if request.query.has("raw") { return self.raw(entry, mark) }
-            return .json(request, mark: mark, capacity: entry.value.count * 4 / 3 + entry.key.count + 192) { writer in
-                writer.array { $0.kvEntry(entry) }
+        return try await api.read(request, { $0.kvEntry(key) }) { self.reply(request, $0, $1) }
+    }
+
+    /// One key, answered at once.
+    static func get(
+        _ api: HTTPAPI, _ request: APIRequest, _ loop: any EventLoop, _ reply: @escaping Route.LoopReply
+    ) throws(APIError) {
+        let key = ByteKey(Array(request.rest))
+        if key.isEmpty { throw .missingKey }
+        let options = try ReadOptions(request.query, api.settings)
+        api.cluster.view(options.consistency, timeout: api.settings.readTimeout) { view in
+            loop.run {
+                reply(
+                    view.mapError { APIError($0) }.map { view in
+                        let answer = view.registry.kvEntry(key)
+                        return self.reply(request, answer.value, ReadMark(view, index: answer.index))
+                    })
             }
+        }
+    }
+
+    private static func reply(_ request: APIRequest, _ entry: KVEntry?, _ mark: ReadMark) -> APIResponse {
+        guard let entry else { return APIResponse(status: 404, mark: mark) }
+        if request.query.has("raw") { return self.raw(entry, mark) }
+        return .json(request, mark: mark, capacity: entry.value.count * 4 / 3 + entry.key.count + 192) { writer in
+            writer.array { $0.kvEntry(entry) }
         }
     }
 
@@ -50,6 +70,18 @@ enum KVHandlers {
     }
 
     static func put(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
+        self.put(api, request, try await api.propose(try self.put(request), request))
+    }
+
+    static func put(
+        _ api: HTTPAPI, _ request: APIRequest, _ loop: any EventLoop, _ reply: @escaping Route.LoopReply
+    ) throws(APIError) {
+        api.propose(try self.put(request), request, loop) { [request = request.withoutBody] result in
+            reply(result.map { self.put(api, request, $0) })
+        }
+    }
+
+    private static func put(_ request: APIRequest) throws(APIError) -> LogCommand {
         if request.rest.isEmpty { throw .missingKey }
         var put = LogKVPut()
         put.key = .init(request.rest)
@@ -57,10 +89,13 @@ enum KVHandlers {
         if !request.query.isEmpty { try self.readMode(request.query, into: &put) }
         var command = LogCommand()
         command.kind = .kvPut(put)
-        let result = try await api.propose(command, request)
+        return command
+    }
+
+    private static func put(_ api: HTTPAPI, _ request: APIRequest, _ result: LogResult) -> APIResponse {
         guard case .ok(true)? = result.kind else { return .bool(request, false) }
         let response = APIResponse.bool(request, true)
-        guard let index = await self.modifyIndex(api, request, result) else { return response }
+        guard let index = self.modifyIndex(api, request, result) else { return response }
         return response.with("X-Consul-ModifyIndex", String(index))
     }
 
@@ -88,13 +123,22 @@ enum KVHandlers {
     }
 
     /// The index that this write gave the key; nil when it changed nothing, or another write came after it.
-    private static func modifyIndex(_ api: HTTPAPI, _ request: APIRequest, _ result: LogResult) async -> UInt64? {
-        guard api.cluster.identity.isServer, let view = try? await api.view(.stale) else { return nil }
-        let index = view.registry.kvEntry(ByteKey(Array(request.rest))).value?.modifyIndex
-        return index == result.index ? index : nil
+    private static func modifyIndex(_ api: HTTPAPI, _ request: APIRequest, _ result: LogResult) -> UInt64? {
+        let entry = api.cluster.currentView?.registry.kvEntry(ByteKey(Array(request.rest))).value
+        return entry?.modifyIndex == result.index ? result.index : nil
     }
 
     static func delete(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
+        self.delete(request, try await api.propose(try self.delete(request), request))
+    }
+
+    static func delete(
+        _ api: HTTPAPI, _ request: APIRequest, _ loop: any EventLoop, _ reply: @escaping Route.LoopReply
+    ) throws(APIError) {
+        api.propose(try self.delete(request), request, loop) { reply($0.map { self.delete(request, $0) }) }
+    }
+
+    private static func delete(_ request: APIRequest) throws(APIError) -> LogCommand {
         var delete = LogKVDelete()
         delete.key = .init(request.rest)
         if request.query.has("recurse") {
@@ -109,7 +153,11 @@ enum KVHandlers {
         }
         var command = LogCommand()
         command.kind = .kvDelete(delete)
-        guard case .ok(let done)? = try await api.propose(command, request).kind else { return .bool(request, false) }
+        return command
+    }
+
+    private static func delete(_ request: APIRequest, _ result: LogResult) -> APIResponse {
+        guard case .ok(let done)? = result.kind else { return .bool(request, false) }
         return .bool(request, done)
     }
 }

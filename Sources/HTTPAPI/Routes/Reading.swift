@@ -80,9 +80,8 @@ extension HTTPAPI {
                 answer = try query(view.registry)
             }
         }
-        let mark = ReadMark(
-            index: answer.index, knownLeader: view.knownLeader, lastContact: view.lastContact,
-            consistency: isCatalog ? options.consistencyName : nil)
+        var mark = ReadMark(view, index: answer.index)
+        if isCatalog { mark.consistency = options.consistencyName }
         return try reply(answer.value, mark)
     }
 

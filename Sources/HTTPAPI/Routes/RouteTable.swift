@@ -1,16 +1,30 @@
+import NIOCore
+
 /// A path and method with who answers it. A pattern that ends in `*` takes every path that starts with what stands
 /// before it, and the path without the last slash; the rest of the path is the handler's.
 struct Route: Sendable {
     typealias Handler = @Sendable (HTTPAPI, APIRequest) async throws(APIError) -> APIResponse
+    /// The hot way, without a task: runs on the event loop, and so does `reply`, once.
+    typealias LoopHandler = @Sendable (HTTPAPI, APIRequest, any EventLoop, @escaping LoopReply) throws(APIError) -> Void
+    typealias LoopReply = @Sendable (Result<APIResponse, APIError>) -> Void
 
     var method: APIMethod
     var pattern: StaticString
     var resource: AccessRequest.Resource
     var handler: Handler
+    /// For requests that are quick (`APIRequest.isQuick`); nil where none is.
+    var onLoop: LoopHandler?
     /// Answered by whichever process was asked; all others an agent forwards to a server.
     var isLocal = false
     /// A local route that a server answers to its agents too.
     var isOpenToAgents = false
+
+    /// The same route, with a hot way for quick requests.
+    func onLoop(_ handler: @escaping LoopHandler) -> Route {
+        var route = self
+        route.onLoop = handler
+        return route
+    }
 
     /// The same route, open to agents.
     var openToAgents: Route {

@@ -1,9 +1,9 @@
 extension RouteTable {
     static let consul = RouteTable(
         cluster: [
-            .get("/v1/kv/*", of: .key, KVHandlers.get),
-            .put("/v1/kv/*", of: .key, KVHandlers.put),
-            .delete("/v1/kv/*", of: .key, KVHandlers.delete),
+            .get("/v1/kv/*", of: .key, KVHandlers.get).onLoop(KVHandlers.get),
+            .put("/v1/kv/*", of: .key, KVHandlers.put).onLoop(KVHandlers.put),
+            .delete("/v1/kv/*", of: .key, KVHandlers.delete).onLoop(KVHandlers.delete),
             .put("/v1/txn", of: .key, TxnHandlers.run),
 
             .put("/v1/session/create", of: .session, SessionHandlers.create),

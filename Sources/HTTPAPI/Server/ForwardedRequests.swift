@@ -12,11 +12,31 @@ extension HTTPAPI {
     /// - Parameter origin: the agent's node name, as its certificate says; then routes that concern this process alone
     ///   are refused. Nil for requests made within this process: there the request's own header names the node.
     public func respond(to peer: PeerHTTPRequest, origin: String? = nil) async -> PeerHTTPResponse {
+        switch self.request(peer, origin: origin) {
+        case .failure(let error): return self.encode(error.response)
+        case .success(let request):
+            if let refusal = self.refuseTooLarge(request) { return self.encode(refusal) }
+            return await self.encode(collecting: await self.respond(to: request))
+        }
+    }
+
+    /// The same without a task, for quick requests: `reply` is called once, on `loop`. False: nothing has happened.
+    public func respondOnLoop(
+        to peer: PeerHTTPRequest, origin: String, _ loop: any EventLoop,
+        _ reply: @escaping @Sendable (PeerHTTPResponse) -> Void
+    ) -> Bool {
+        guard case .success(let request) = self.request(peer, origin: origin), request.isQuick,
+            self.refuseTooLarge(request) == nil
+        else { return false }
+        return self.respondOnLoop(to: request, loop) { reply(self.encode($0)) }
+    }
+
+    private func request(_ peer: PeerHTTPRequest, origin: String?) -> Result<APIRequest, APIError> {
         let target: RequestTarget
         do throws(RequestTarget.Malformed) {
             target = try RequestTarget(peer.target)
         } catch {
-            return self.encode(APIError(error == .path ? 400 : 500, "").response)
+            return .failure(APIError(error == .path ? 400 : 500, ""))
         }
         var request = APIRequest(
             method: APIMethod(peer.method), target: peer.target, path: target.path, query: target.query, token: "",
@@ -27,9 +47,7 @@ extension HTTPAPI {
         request.number = RequestNumber(peer)
         request.isFromAgent = origin != nil
         if request.path.hasPrefix("/v1/snapshot") { request.stream = BodyStream(whole: request.body) }
-        if let refusal = self.refuseTooLarge(request) { return self.encode(refusal) }
-        let response = await self.respond(to: request)
-        return await self.encode(collecting: response)
+        return .success(request)
     }
 
     /// The socket's reader keeps these bounds for requests that come directly.
@@ -78,19 +96,30 @@ extension HTTPAPI {
         return peer
     }
 
-    /// An agent passes on what only the cluster can answer.
-    func forward(_ request: APIRequest) async throws(APIError) -> APIResponse {
+    private func passedOn(_ request: APIRequest, body: ByteBuffer) -> PeerHTTPRequest {
         var peer = PeerHTTPRequest()
         peer.method = request.method.name
         peer.target = request.target
-        if let stream = request.stream {
-            peer.body = .init(try await self.collect(stream).readableBytesView)
-        } else {
-            peer.body = .init(request.body.readableBytesView)
-        }
+        peer.body = .init(body.readableBytesView)
         peer.headers = [.init(Self.originHeader, self.cluster.identity.nodeName)]
         if !request.token.isEmpty { peer.headers.append(.init("X-Consul-Token", request.token)) }
         if request.acceptsText { peer.headers.append(.init("Accept", "text/plain")) }
+        return peer
+    }
+
+    /// `forward` for the hot way; `reply` is called on `loop`.
+    func forward(_ request: APIRequest, _ loop: any EventLoop, _ reply: @escaping Route.LoopReply) {
+        let peer = self.passedOn(request, body: request.body)
+        self.cluster.forward(peer, timeout: self.settings.writeTimeout + Self.forwardMargin) { result in
+            loop.run { reply(result.map { self.decode($0) }.mapError { APIError($0) }) }
+        }
+    }
+
+    /// An agent passes on what only the cluster can answer.
+    func forward(_ request: APIRequest) async throws(APIError) -> APIResponse {
+        var body = request.body
+        if let stream = request.stream { body = try await self.collect(stream) }
+        let peer = self.passedOn(request, body: body)
         let timeout = try self.forwardTimeout(request)
         let result = await self.send(peer, timeout: timeout, waitsLong: request.query.has("index"), request.connection)
         switch result {
@@ -118,9 +147,11 @@ extension HTTPAPI {
         return body
     }
 
+    private static let forwardMargin = Nanoseconds.seconds(5)
+
     /// The server's own wait with its jitter, and time for the way.
     private func forwardTimeout(_ request: APIRequest) throws(APIError) -> Nanoseconds {
-        let margin = self.settings.writeTimeout + .seconds(5)
+        let margin = self.settings.writeTimeout + Self.forwardMargin
         guard !request.query.isEmpty, request.query.has("index") else { return margin }
         var query = request.query
         query.remove("filter")

@@ -42,20 +42,45 @@ final class HTTPAssembler: ChannelDuplexHandler {
         case discarding
     }
 
+    /// Answers a request without the connection's task: calls the reply once, on the event loop. False: nothing has
+    /// happened.
+    typealias LoopResponder = @Sendable (
+        HTTPRequestHead, ByteBuffer, any EventLoop, @escaping @Sendable (APIResponse) -> Void
+    ) -> Bool
+
     private let rule: @Sendable (HTTPRequestHead) -> BodyRule
+    private let responder: LoopResponder
+    /// Headers that go with every answer.
+    private let policy: String
     private let signal: ConnectionSignal
     private let limits: ConnectionLimits
     private var state = State.idle
     /// Requests handed on and not answered yet.
     private var unanswered = 0
+    /// A request is being answered on this loop. What comes in meanwhile waits here, and the socket is not read while
+    /// more than a few wait: answers go out in the order of the requests.
+    private var isAnswering = false
+    private var isPassing = false
+    /// Of the unanswered requests, those that went to the connection's task.
+    private var inTask = 0
+    private var waiting: CircularBuffer<Incoming> = []
+    private var readIsHeld = false
+    private static let waitingMax = 16
+    /// Up to this size head and body go out in one piece.
+    private static let copiedBodyMax = 4096
     private var isDraining = false
     private var lastActivity = NIODeadline.now()
     private var idleCheck: Scheduled<Void>?
 
-    init(signal: ConnectionSignal, limits: ConnectionLimits, rule: @escaping @Sendable (HTTPRequestHead) -> BodyRule) {
+    init(
+        signal: ConnectionSignal, limits: ConnectionLimits, policy: String,
+        rule: @escaping @Sendable (HTTPRequestHead) -> BodyRule, responder: @escaping LoopResponder
+    ) {
         self.signal = signal
         self.limits = limits
+        self.policy = policy
         self.rule = rule
+        self.responder = responder
     }
 
     // MARK: reading
@@ -105,7 +130,7 @@ final class HTTPAssembler: ChannelDuplexHandler {
                 body.writeBuffer(&piece)
             }
             self.state = .collecting(head, body, limit: limit)
-        case .streaming: context.fireChannelRead(self.wrapInboundOut(.chunk(piece)))
+        case .streaming: self.pass(.chunk(piece), context: context)
         case .idle, .discarding: break
         }
     }
@@ -117,14 +142,86 @@ final class HTTPAssembler: ChannelDuplexHandler {
             self.handOn(.request(head, body), context: context)
         case .streaming:
             self.state = .idle
-            context.fireChannelRead(self.wrapInboundOut(.end))
+            self.pass(.end, context: context)
         case .idle, .discarding: break
         }
     }
 
     private func handOn(_ incoming: Incoming, context: ChannelHandlerContext) {
         self.unanswered += 1
+        self.pass(incoming, context: context)
+    }
+
+    private func pass(_ incoming: Incoming, context: ChannelHandlerContext) {
+        if self.isAnswering { self.waiting.append(incoming) } else { self.dispatch(incoming, context) }
+    }
+
+    /// To the loop's responder when nothing before it is unanswered, else to the connection's task, in order.
+    private func dispatch(_ incoming: Incoming, _ context: ChannelHandlerContext) {
+        switch incoming {
+        case .request(let head, let body):
+            if self.inTask == 0, self.answerOnLoop(head, body, context) { return }
+            self.inTask += 1
+        case .streamed, .tooLarge: self.inTask += 1
+        case .chunk, .end: break
+        }
         context.fireChannelRead(self.wrapInboundOut(incoming))
+    }
+
+    // MARK: answering on the loop
+
+    private func answerOnLoop(_ head: HTTPRequestHead, _ body: ByteBuffer, _ context: ChannelHandlerContext) -> Bool {
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        let isHead = head.method == .HEAD
+        let closes = !head.isKeepAlive
+        self.isAnswering = true
+        let isTaken = self.responder(head, body, context.eventLoop) { response in
+            let (assembler, context) = bound.value
+            // The connection may be gone.
+            guard assembler.isAnswering else { return }
+            assembler.isAnswering = false
+            assembler.write(response, withoutBody: isHead, closes: closes || response.closes, context)
+            assembler.passWaiting(context)
+        }
+        if !isTaken { self.isAnswering = false }
+        return isTaken
+    }
+
+    private func write(_ response: APIResponse, withoutBody: Bool, closes: Bool, _ context: ChannelHandlerContext) {
+        self.lastActivity = .now()
+        var head = response.encodedHead(
+            contentLength: response.body.readableBytes, closes: closes, policy: self.policy)
+        var body = response.body
+        if withoutBody || body.readableBytes == 0 {
+            context.write(self.wrapOutboundOut(head), promise: nil)
+        } else if body.readableBytes <= Self.copiedBodyMax {
+            head.writeBuffer(&body)
+            context.write(self.wrapOutboundOut(head), promise: nil)
+        } else {
+            context.write(self.wrapOutboundOut(head), promise: nil)
+            context.write(self.wrapOutboundOut(body), promise: nil)
+        }
+        context.flush()
+        self.answered(closes: closes, context: context)
+    }
+
+    /// Those that waited, until one of them is again being answered here. An answer that is there at once comes back to
+    /// here while this runs: it leaves the rest to the loop below.
+    private func passWaiting(_ context: ChannelHandlerContext) {
+        if self.isPassing { return }
+        self.isPassing = true
+        while !self.isAnswering, let next = self.waiting.popFirst() { self.dispatch(next, context) }
+        self.isPassing = false
+        // The connection's task gets what was read once reading is said to be complete.
+        if self.inTask > 0 { context.fireChannelReadComplete() }
+        if self.readIsHeld, self.waiting.count < Self.waitingMax {
+            self.readIsHeld = false
+            context.read()
+        }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if self.waiting.count >= Self.waitingMax { self.readIsHeld = true } else { context.read() }
     }
 
     /// RFC 9110 §10.1.1; not while an earlier answer is due, which must come first.
@@ -148,11 +245,13 @@ final class HTTPAssembler: ChannelDuplexHandler {
                 context.write(self.wrapOutboundOut(head), promise: nil)
                 context.write(self.wrapOutboundOut(body), promise: promise)
             }
+            self.inTask -= 1
             self.answered(closes: closes, context: context)
         case .part(let part):
             context.write(self.wrapOutboundOut(part), promise: promise)
         case .end(let closes):
             context.write(self.wrapOutboundOut(ByteBuffer(string: "0\r\n\r\n")), promise: promise)
+            self.inTask -= 1
             self.answered(closes: closes, context: context)
         }
     }
@@ -168,6 +267,7 @@ final class HTTPAssembler: ChannelDuplexHandler {
     /// Closing at once with unread input would reset the connection before the client has read the answer.
     private func lingerThenClose(context: ChannelHandlerContext) {
         self.state = .discarding
+        self.waiting.removeAll()
         let channel = context.channel
         context.close(mode: .output, promise: nil)
         context.eventLoop.scheduleTask(in: self.limits.linger) { channel.close(promise: nil) }
@@ -181,10 +281,17 @@ final class HTTPAssembler: ChannelDuplexHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         self.idleCheck?.cancel()
+        self.forget()
+    }
+
+    private func forget() {
+        self.isAnswering = false
+        self.waiting.removeAll()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.idleCheck?.cancel()
+        self.forget()
         self.signal.end(.closed)
         context.fireChannelInactive()
     }

@@ -66,7 +66,10 @@ struct HTTPConnections: ServerChildChannel {
             decoderLimits.maxHeaderFieldCount = 1000
             let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoderLimits)
             let api = self.api
-            let assembler = HTTPAssembler(signal: signal, limits: self.limits) { api.bodyRule(for: $0) }
+            let assembler = HTTPAssembler(
+                signal: signal, limits: self.limits, policy: api.settings.defaultPolicy,
+                rule: { api.bodyRule(for: $0) },
+                responder: { api.respondOnLoop(to: $0, body: $1, $2, $3) })
             try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(decoder))
             try channel.pipeline.syncOperations.addHandler(assembler)
             let asyncChannel = try NIOAsyncChannel<Incoming, Outgoing>(

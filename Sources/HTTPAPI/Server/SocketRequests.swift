@@ -40,6 +40,19 @@ extension HTTPAPI {
     func respond(
         to head: HTTPRequestHead, body: ByteBuffer, stream: BodyStream?, connection: ConnectionSignal?
     ) async -> APIResponse {
+        let request: APIRequest
+        switch self.request(head, body: body, stream: stream, connection: connection) {
+        case .success(let parsed): request = parsed
+        case .failure(let error): return error.response
+        }
+        if request.isQuick { return await self.respond(to: request) }
+        // A long list must not hold up the other connections of this one's event loop.
+        return await withTaskExecutorPreference(globalConcurrentExecutor) { await self.respond(to: request) }
+    }
+
+    func request(
+        _ head: HTTPRequestHead, body: ByteBuffer, stream: BodyStream?, connection: ConnectionSignal?
+    ) -> Result<APIRequest, APIError> {
         let target: RequestTarget
         do throws(RequestTarget.Malformed) {
             target = try RequestTarget(head.uri)
@@ -48,27 +61,23 @@ extension HTTPAPI {
             case .path:
                 var refusal = APIError(400, "400 Bad Request")
                 refusal.closes = true
-                return refusal.response
-            case .query: return .text(500, "")
+                return .failure(refusal)
+            case .query: return .failure(APIError(500, ""))
             }
         }
         var request = APIRequest(
             method: APIMethod(head.method), target: head.uri, path: target.path, query: target.query, token: "",
-            body: body,
-            stream: stream, connection: connection)
+            body: body, stream: stream, connection: connection)
         request.readHeaders(head.headers)
-        if request.isQuick { return await self.respond(to: request) }
-        // A long list must not hold up the other connections of this one's event loop.
-        return await withTaskExecutorPreference(globalConcurrentExecutor) { [request] in
-            await self.respond(to: request)
-        }
+        return .success(request)
     }
 }
 
 extension APIRequest {
-    /// One key: microseconds of work.
-    fileprivate var isQuick: Bool {
-        self.path.hasPrefix("/v1/kv/") && (self.query.isEmpty || !(self.query.has("recurse") || self.query.has("keys")))
+    /// One key, and nothing to wait for but the cluster: microseconds of work.
+    var isQuick: Bool {
+        guard self.path.hasPrefix("/v1/kv/") else { return false }
+        return self.query.isEmpty || !["recurse", "keys", "index"].contains { self.query.has($0) }
     }
 }
 
