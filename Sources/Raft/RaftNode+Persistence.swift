@@ -77,6 +77,9 @@ extension RaftNode {
             term > self.hardState.term || self.hardState.vote == nil || self.hardState.vote == vote,
             "second vote in term \(term): \(String(describing: self.hardState.vote)), then \(String(describing: vote))")
         guard term != self.hardState.term || vote != self.hardState.vote else { return }
+        // What waits to be said in an older term is not said any more: nobody but a leader that was overtaken would listen,
+        // and until the disk is ready the log that it speaks of may have been cut.
+        if term > self.hardState.term { self.held.removeAll { $0.message.term < term } }
         self.hardState = HardState(term: term, vote: vote)
         self.pending.hasHardState = true
     }

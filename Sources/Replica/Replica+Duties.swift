@@ -9,6 +9,8 @@ import Units
 package struct LeaderDuties: Sendable {
     var term: Term
     var sessions = DeadlineQueue()
+    /// Sessions whose end is decided and not applied yet, with the time to decide it again.
+    var endingSessions = DeadlineQueue()
     var nodes = DeadlineQueue()
     /// Nodes that are heard of although they stand as critical, or without the check.
     var revived: [String] = []
@@ -76,12 +78,15 @@ extension Replica {
             case .sessions:
                 let id = touch.key.description
                 if let ttl = self.registry.sessionTTL(id) {
-                    if self.duties?.sessions.deadline(of: id) == nil {
+                    if self.duties?.endingSessions.deadline(of: id) == nil,
+                        self.duties?.sessions.deadline(of: id) == nil
+                    {
                         let deadline = now + self.sessionLease(ttl)
                         self.duties?.sessions.set(id, deadline: deadline)
                     }
                 } else {
                     self.duties?.sessions.remove(id)
+                    self.duties?.endingSessions.remove(id)
                 }
             case .nodes:
                 let name = touch.key.description
@@ -101,11 +106,17 @@ extension Replica {
     mutating func renewSession(
         _ id: String, token: UInt64, at now: Instant, into directives: inout [ReplicaDirective]
     ) {
-        guard self.duties != nil, self.isLeader else {
+        guard let duties = self.duties, self.isLeader else {
             directives.append(.refuse(token: token, .notLeader(self.raft.leader), mayApply: false))
             return
         }
-        let found = self.registry.hasSession(id)
+        // Among the entries that are not applied yet may be the end of this session, decided by a leader before.
+        guard self.registry.appliedTerm == self.raft.term else {
+            directives.append(.refuse(token: token, .termNotCommitted, mayApply: false))
+            return
+        }
+        // Whose end is on its way to the log is not told that it lives on.
+        let found = self.registry.hasSession(id) && duties.endingSessions.deadline(of: id) == nil
         if found, let ttl = self.registry.sessionTTL(id) {
             let deadline = now + self.sessionLease(ttl)
             self.duties?.sessions.set(id, deadline: deadline)
@@ -158,10 +169,13 @@ extension Replica {
         at now: Instant, wallTime: UInt64, into directives: inout [ReplicaDirective]
     ) {
         var destroy = LogSessionDestroy()
-        while destroy.ids.count < 256, let id = self.duties?.sessions.popExpired(at: now) { destroy.ids.append(id) }
+        while destroy.ids.count < 128, let id = self.duties?.sessions.popExpired(at: now) { destroy.ids.append(id) }
+        // A proposal that got lost is made again.
+        while destroy.ids.count < 256, let id = self.duties?.endingSessions.popExpired(at: now) {
+            destroy.ids.append(id)
+        }
         guard !destroy.ids.isEmpty else { return }
-        // A proposal that gets lost is made again: the timers come back for what still exists.
-        for id in destroy.ids { self.duties?.sessions.set(id, deadline: now + .seconds(10)) }
+        for id in destroy.ids { self.duties?.endingSessions.set(id, deadline: now + .seconds(10)) }
         var command = LogCommand()
         command.sessionDestroy = destroy
         self.decide(command, at: now, wallTime: wallTime, into: &directives)

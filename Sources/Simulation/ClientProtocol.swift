@@ -12,6 +12,8 @@ struct ClientRequest {
     var key: Int
     var value: UInt64 = 0
     var expectedIndex: UInt64 = 0
+    /// Level 1: written in a transaction, together with a second key that is to hold the same value.
+    var isTransaction = false
 
     var isRead: Bool { self.kind == .get || self.kind == .staleGet }
 }
@@ -63,6 +65,8 @@ protocol SimulatedNode: AnyObject {
     func later(_ work: Int)
     func receive(_ parcel: Network.Parcel)
     func submit(_ request: ClientRequest, attempt: Int)
+    /// Proposes this many writes at once, which nobody waits for.
+    func load(_ count: Int)
     func administer(_ request: AdminRequest, token: UInt64)
     func snapshotNow()
     func diskFull(_ full: Bool)

@@ -21,7 +21,6 @@ final class Clients {
         var isOver = false
     }
     private struct Client {
-        var sequence: UInt64 = 0
         var operation: Int?
         var leader: Int?
         var attempts = 0
@@ -40,6 +39,8 @@ final class Clients {
     private(set) var operations: [Operation] = []
     private var attempts: [Attempt] = []
     private var isStopped = false
+    /// Newest sequence of each requester.
+    private var sequences: [UInt64]
     /// By client, by sequence; what the one history says about each write.
     private var effects: [[UInt64: Effect]]
     /// By key, in order of index: what each write left behind.
@@ -54,6 +55,7 @@ final class Clients {
         let options = world.options
         self.clients = Array(
             repeating: Client(indexes: Array(repeating: 0, count: options.keys)), count: options.clients)
+        self.sequences = Array(repeating: 0, count: options.clients)
         self.effects = Array(repeating: [:], count: options.clients)
         self.versions = Array(repeating: [], count: options.keys)
         self.staleFloors = Array(repeating: (0, 0), count: options.servers + options.spares)
@@ -109,9 +111,13 @@ final class Clients {
             request.kind = .delete
         }
         if !request.isRead {
-            self.clients[client].sequence += 1
-            request.sequence = self.clients[client].sequence
+            let requester = self.world.level == 0 ? client : Self.requester(of: client)
+            self.sequences[requester] += 1
+            request.sequence = self.sequences[requester]
             request.value = UInt64(self.operations.count + 1)
+            if self.world.level == 1, request.kind == .put || request.kind == .cas {
+                request.isTransaction = self.random.chance(0.25)
+            }
         }
         self.operations.append(Operation(request: request, call: self.world.now))
         self.clients[client].operation = self.operations.count - 1
@@ -133,17 +139,40 @@ final class Clients {
         self.world.schedule(.clientTimeout(attempt: attempt), at: self.world.now + self.patience)
     }
 
+    /// At level 1 two clients are two threads of one process: they share its number and its sequence, so that several
+    /// writes of one requester are under way at a time.
+    static func requester(of client: Int) -> Int { client / 2 }
+
+    /// The lowest sequence that a client's requester still waits for.
+    func lowestOutstanding(beside request: ClientRequest) -> UInt64 {
+        var lowest = request.sequence
+        for other in self.clients.indices where Self.requester(of: other) == Self.requester(of: request.client) {
+            guard let operation = self.clients[other].operation, !self.operations[operation].request.isRead else {
+                continue
+            }
+            lowest = min(lowest, self.operations[operation].request.sequence)
+        }
+        return lowest
+    }
+
+    /// A server says that a result is no longer kept: only what nobody waits for may be forgotten.
+    func forgotten(attempt: Int) {
+        let operation = self.attempts[attempt].operation
+        let request = self.operations[operation].request
+        let isWaitedFor = self.clients[request.client].operation == operation
+        self.world.checkForgotten(isWaitedFor: isWaitedFor, requester: request.client, request.sequence)
+    }
+
     private var patience: UInt64 { self.world.isHealed ? 2 * SwarmOptions.second : self.world.options.patience }
 
     /// A request reaches its server.
     func arrive(attempt: Int) {
         let slot = self.attempts[attempt].slot
         let node = self.world.nodes[slot]
-        guard node.isUp, self.world.isPaused[slot] <= self.world.now else {
-            // The connection is refused, or hangs.
-            if !node.isUp { self.answered(attempt: attempt, .refused(leader: nil)) }
-            return
-        }
+        guard node.isUp else { return self.answered(attempt: attempt, .refused(leader: nil)) }
+        // A stopped process reads it once it goes on.
+        if self.world.waits(for: slot, .request(attempt: attempt)) { return }
+        if self.attempts[attempt].isOver, self.random.chance(0.5) { return }
         let request = self.operations[self.attempts[attempt].operation].request
         self.world.record(.request, slot: slot, UInt64(attempt), UInt64(request.kind.rawValue), request.value)
         self.attempts[attempt].wasSubmitted = true

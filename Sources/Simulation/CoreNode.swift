@@ -144,6 +144,13 @@ final class CoreNode: SimulatedNode {
         }
     }
 
+    func load(_ count: Int) {
+        self.inbox += (0..<count).map { number in
+            Input.propose(token: World.unheardToken + UInt64(number), payloads: [[UInt8(truncatingIfNeeded: number)]])
+        }
+        self.process()
+    }
+
     func administer(_ request: AdminRequest, token: UInt64) {
         switch request {
         case .change(let change): self.take(.changeMembership(token: token, change))
@@ -160,12 +167,12 @@ final class CoreNode: SimulatedNode {
 
     private func take(_ input: Input) {
         self.inbox.append(input)
-        if self.world.options.gather == 0 {
+        if self.world.gather == 0 {
             self.process()
         } else if !self.wakeIsDue, !self.isProcessing {
             self.wakeIsDue = true
             self.world.schedule(
-                .wake(slot: self.slot, epoch: self.epoch), at: self.world.now + self.world.options.gather)
+                .wake(slot: self.slot, epoch: self.epoch), at: self.world.now + self.world.gather)
         }
     }
 
@@ -441,6 +448,7 @@ final class CoreNode: SimulatedNode {
             }
         return NodeStatus(
             role: role, term: raft.term.rawValue, leader: raft.leader, commit: raft.commitIndex.rawValue,
-            last: raft.lastIndex.rawValue)
+            last: raft.lastIndex.rawValue,
+            configuration: raft.configurationIndex.rawValue, persisted: raft.persistedIndex.rawValue)
     }
 }

@@ -18,6 +18,11 @@ struct EventQueue {
         case response(attempt: Int)
         case clientWake(client: Int)
         case clientTimeout(attempt: Int)
+        case holderWake(Int)
+        case holderRequest(attempt: Int)
+        case holderResponse(attempt: Int)
+        case holderTimeout(attempt: Int)
+        case holderRenewal(Int, session: String)
         case fault
         case carousel(rounds: Int, since: UInt64)
         case partitionEnds(Int)
@@ -26,6 +31,7 @@ struct EventQueue {
         case administrate
         case retire(slot: Int)
         case resume(slot: Int)
+        case bulk
     }
 
     private var heap: [Item] = []

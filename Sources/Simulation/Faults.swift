@@ -23,7 +23,8 @@ final class Faults {
 
     /// No disk is lost or under repair: then one may be lost without losing what a quorum holds.
     var isWhole: Bool {
-        self.world.administrator.lost.isEmpty && self.world.invariants.subjects.allSatisfy { $0.quarantine == nil }
+        self.world.administrator.lost.isEmpty
+            && self.world.invariants.subjects.allSatisfy { $0.quarantine == nil && !$0.isDamageUnseen }
     }
 
     func strike() {
@@ -58,6 +59,9 @@ final class Faults {
         case .transfer: "transfer"
         case .snapshot: "snapshot"
         case .carousel: "carousel"
+        case .failedWrite: "failed write"
+        case .failedSync: "failed sync"
+        case .rollback: "old copy"
         }
     }
 
@@ -79,6 +83,9 @@ final class Faults {
             if self.world.nodes.count < 3 { return false }
             self.turn(rounds: self.random.within(2...6), since: self.world.now)
             return true
+        case .failedWrite: return self.failDisk { $0.failNextWrite(after: self.random.within(1...20)) }
+        case .failedSync: return self.failDisk { $0.failNextSync(after: self.random.within(1...6)) }
+        case .rollback: return self.rollBack()
         case .membership:
             self.world.administrator.wish()
             return true
@@ -256,6 +263,33 @@ final class Faults {
         let node = self.world.nodes[slot]
         node.crash()
         node.loseTail(entries: self.random.within(1...20))
+        self.world.scheduleRestart(slot)
+        return true
+    }
+
+    /// The process must end by itself and come back; nothing is lost by it, so that it may strike anybody.
+    private func failDisk(_ body: (ReplicaNode) -> Void) -> Bool {
+        let slot = self.random.chance(0.4) ? self.world.leader ?? 0 : self.random.below(self.world.nodes.count)
+        guard let node = self.world.nodes[slot] as? ReplicaNode, node.isUp else { return false }
+        if self.world.options.minorityOnly, self.world.downCount + 1 > (self.world.options.servers - 1) / 2 {
+            return false
+        }
+        body(node)
+        return true
+    }
+
+    /// Somebody puts an older copy of log and snapshots back, as a restored backup would be. The first time a server is
+    /// struck, the copy is made.
+    private func rollBack() -> Bool {
+        guard self.isWhole, let slot = self.sacrifice(), let node = self.world.nodes[slot] as? ReplicaNode else {
+            return false
+        }
+        guard node.hasUsefulBackup else {
+            node.makeBackup()
+            return false
+        }
+        node.crash()
+        node.restoreBackup()
         self.world.scheduleRestart(slot)
         return true
     }

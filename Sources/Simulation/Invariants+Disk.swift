@@ -200,14 +200,13 @@ extension Invariants {
         case .voteResponse(let granted, let pre):
             guard granted else { break }
             if subject.quarantine != nil { self.fail("I11", "s\(slot) grants a vote while quarantined") }
-            // A newer durable term serves as well: after a crash no vote is given in this one.
-            if !pre, durable.term < message.term || durable.term == message.term && durable.vote != message.to {
-                self.fail("I10", "s\(slot) grants its vote in term \(message.term) before that is durable")
+            if !pre, durable != HardState(term: message.term, vote: message.to) {
+                self.fail("I10", "s\(slot) grants its vote in term \(message.term), durable is \(durable)")
             }
         case .voteRequest(_, _, let pre, _):
             if subject.quarantine != nil { self.fail("I11", "s\(slot) campaigns while quarantined") }
-            if !pre, durable.term < message.term || durable.term == message.term && durable.vote != subject.id {
-                self.fail("I10", "s\(slot) campaigns in term \(message.term) before its own vote is durable")
+            if !pre, durable != HardState(term: message.term, vote: subject.id) {
+                self.fail("I10", "s\(slot) campaigns in term \(message.term), durable is \(durable)")
             }
         case .append, .timeoutNow, .snapshotChunk:
             if durable.term < message.term {
@@ -216,8 +215,8 @@ extension Invariants {
         case .appendResponse(let response):
             self.checkAcknowledgement(slot: slot, subject, message, response)
         case .snapshotResponse(let response):
-            if response.installed, subject.durable.lastIndex < response.snapshotIndex.rawValue {
-                self.fail("I10", "s\(slot) says snapshot \(response.snapshotIndex) is installed before it is durable")
+            if response.installed {
+                self.checkHeld(slot: slot, through: response.snapshotIndex.rawValue, term: message.term)
             }
         case .readIndexRequest, .readIndexResponse: break
         }
@@ -230,15 +229,29 @@ extension Invariants {
         if subject.quarantine != nil, !response.quarantined {
             self.fail("I11", "s\(slot) acknowledges entries while quarantined, and does not say so")
         }
-        if subject.durableHard.term < message.term {
-            self.fail("I10", "s\(slot) acknowledges in term \(message.term), durable is \(subject.durableHard.term)")
+        self.checkHeld(slot: slot, through: response.matchIndex.rawValue, term: message.term)
+    }
+
+    /// Whoever says in a term that it holds the log up to an index must have on its disk, at that moment, what the leader
+    /// of that term has there. (What is said late arrives late, and a late message is harmless; but a node holds its tongue
+    /// until its disk is ready, and what it was going to say in an older term it does not say at all. See
+    /// `docs/raft-contract.md`. The check knows no excuse, then, and a node that speaks for what its disk has lost or cut
+    /// since is caught in the act, whether or not somebody counts it.)
+    private func checkHeld(slot: Int, through index: UInt64, term: Term) {
+        let subject = self.subjects[slot]
+        if subject.durableHard.term != term {
+            self.fail("I10", "s\(slot) acknowledges in term \(term), durable is \(subject.durableHard.term)")
         }
-        // One held back until its term has passed says what was true then, like any late message: the entries were there
-        // when the node judged the candidates of later terms.
-        if subject.durableHard.term > message.term { return }
-        let match = response.matchIndex.rawValue
-        if subject.durable.lastIndex < match || subject.durable.chain(at: match) != subject.log.chain(at: match) {
-            self.fail("I10", "s\(slot) acknowledges up to \(match), durable is \(subject.durable.lastIndex)")
+        if index <= subject.durable.baseIndex { return }
+        guard let held = subject.durable.term(at: index) else {
+            self.fail("I10", "s\(slot) acknowledges up to \(index), durable is \(subject.durable.lastIndex)")
+            return
+        }
+        // An entry of the leader's own term is unique by I2.
+        if held != term.rawValue, let leader = self.leaderLogs[term.rawValue], leader.baseIndex < index,
+            leader.chain(at: index) != subject.durable.chain(at: index)
+        {
+            self.fail("I10", "s\(slot) acknowledges up to \(index), holds an entry of term \(held) the leader has not")
         }
     }
 }

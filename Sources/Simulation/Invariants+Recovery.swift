@@ -10,6 +10,15 @@ extension Invariants {
         self.subjects[slot].hard = self.subjects[slot].durableHard
     }
 
+    /// Bits turned over on its disk, or an old copy was put back.
+    func damaged(slot: Int) {
+        self.subjects[slot].isDamaged = true
+        self.subjects[slot].isDamageUnseen = true
+    }
+
+    /// It has healed, and its disk knows.
+    func repaired(slot: Int) { self.subjects[slot].isDamaged = false }
+
     /// What a restarted server found on its disk must be what was durable, or that and a prefix of the batches that were
     /// on their way. A disk that lost more must know it: then the server is in quarantine.
     func recovered(slot: Int, _ restored: RestoredState) {
@@ -24,13 +33,36 @@ extension Invariants {
         if !self.isWhole(slot: slot, last: last, lastTerm: self.lastTerm(restored), hard: hard) {
             self.settleDifference(slot: slot, restored, before: before)
         }
-        if snapshot < before.snapshot, restored.quarantinedUntil == nil {
+        self.subjects[slot].isDamageUnseen = false
+        if hard.term < before.durableHard.term, !self.witnessMayLag {
+            self.fail("I7", "s\(slot) starts in term \(hard.term), it has been in \(before.durableHard.term)")
+        }
+        if restored.quarantinedUntil == nil {
+            if before.quarantine != nil { self.fail("I24", "s\(slot) has forgotten that it is in quarantine") }
+            self.subjects[slot].isDamaged = false
+        } else if !before.isDamaged {
+            self.fail("I24", "s\(slot) is in quarantine, though its disk has lost nothing that it was told to keep")
+        }
+        if snapshot < before.snapshot, restored.quarantinedUntil == nil, !before.isDamaged {
             self.fail("I7", "s\(slot) goes from snapshot \(before.snapshot) back to \(snapshot)")
         }
+        self.checkEntries(slot: slot, restored.tail)
         self.subjects[slot].snapshot = snapshot
         self.subjects[slot].log = self.subjects[slot].durable
         self.subjects[slot].hard = hard
         self.subjects[slot].durableHard = hard
+    }
+
+    /// Entries that a disk gives back are those that it was given.
+    func checkEntries(slot: Int, _ entries: [Entry]) {
+        let log = self.subjects[slot].durable
+        for entry in entries {
+            guard let before = log.chain(at: entry.index.rawValue - 1), let here = log.chain(at: entry.index.rawValue),
+                LogMirror.chain(after: before, entry) != here
+            else { continue }
+            self.fail("I24", "s\(slot) reads another entry \(entry.index) from its disk than it wrote")
+            return
+        }
     }
 
     private func lastTerm(_ restored: RestoredState) -> UInt64 {

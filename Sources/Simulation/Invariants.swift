@@ -9,6 +9,10 @@ struct NodeStatus: Equatable {
     var leader: NodeID?
     var commit: UInt64
     var last: UInt64
+    /// Where it says that the configuration stands that it counts by.
+    var configuration: UInt64
+    /// Up to where it says that its disk holds its log.
+    var persisted: UInt64
 }
 
 /// Knows everything that any node ever wrote, sent, committed and applied, and complains about the first thing that
@@ -26,11 +30,16 @@ final class Invariants {
         /// Batches on their way to the disk, oldest first.
         var pending: [PersistBatch] = []
         var lastBatch: UInt64 = 0
-        var status = NodeStatus(role: .follower, term: 0, leader: nil, commit: 0, last: 0)
+        var status = NodeStatus(
+            role: .follower, term: 0, leader: nil, commit: 0, last: 0, configuration: 0, persisted: 0)
         var applied: UInt64 = 0
         var snapshot: UInt64 = 0
         /// Up to here its disk must heal before it counts again; nil when it is sound.
         var quarantine: UInt64?
+        /// Level 1: something was done to its disk that no sound disk does.
+        var isDamaged = false
+        /// And it has not started since.
+        var isDamageUnseen = false
         /// What the disk held before it lost it: acknowledged then, and to be healed before the node votes again.
         var beforeLoss: LogMirror?
         var isUp = false
@@ -41,6 +50,8 @@ final class Invariants {
     private(set) var finding: Finding?
     var now: UInt64 = 0
     var subjects: [Subject] = []
+    /// On a full disk the second copy of term and vote may stay older than the first.
+    var witnessMayLag = false
 
     // The one history: what was committed, by index from 1, and what applying it gave.
     private(set) var committedTerms: [UInt64] = [0]
@@ -50,6 +61,8 @@ final class Invariants {
     /// Chains seen at each index, with their terms: the same term must give the same chain.
     private var seen: [[(term: UInt64, chain: UInt64)]] = [[]]
     private var leaders: [(term: UInt64, id: NodeID)] = []
+    /// Each leader's log as it was when it was elected, by its term.
+    private(set) var leaderLogs: [UInt64: LogMirror] = [:]
     /// The disks of servers that are no more: what they acknowledged in time counts.
     private var graves: [(id: NodeID, log: LogMirror)] = []
     private(set) var leaderChanges = 0
@@ -88,6 +101,7 @@ final class Invariants {
             self.fail("I1", "s\(slot) \(subject.id) leads term \(term), which \(leader.id) led")
         }
         self.leaders.append((term, subject.id))
+        self.leaderLogs[term] = subject.log
         if !subject.configurations.contains(where: { $0.configuration.isVoter(subject.id) }) {
             self.fail("I11", "s\(slot) leads term \(term) without being a voter of any configuration in its log")
         }
@@ -131,6 +145,20 @@ final class Invariants {
             self.fail("I8", "s\(slot) has commit \(status.commit) beyond its last entry \(status.last)")
         }
         if status.commit > before.commit { self.checkCommit(slot: slot, status, before: before) }
+        let newest = self.subjects[slot].configurations.last?.index ?? 0
+        if status.configuration != newest {
+            self.fail(
+                "I9",
+                "s\(slot) counts by the configuration at \(status.configuration), its log's newest is at \(newest)")
+        }
+        let durable = self.subjects[slot].durable
+        if status.persisted > durable.baseIndex, durable.chain(at: status.persisted) != log.chain(at: status.persisted)
+        {
+            self.fail(
+                "I10",
+                "s\(slot) says that its disk holds its log up to \(status.persisted); there it ends at \(durable.lastIndex)"
+            )
+        }
     }
 
     private func checkCommit(slot: Int, _ status: NodeStatus, before: NodeStatus) {

@@ -68,7 +68,18 @@ extension ReplicaNode {
             }
             try self.afterAcknowledging(storage)
         } catch {
-            self.invariants.fail("I19", "s\(self.slot) storage failed on a sound disk: \(error)")
+            // A failed write or sync ends the process, which finds out by reading again what is on the disk.
+            if self.diskTrouble.isExpected {
+                self.world.record(.fault, slot: self.slot, note: "stops: the disk failed")
+                self.crash()
+                self.world.scheduleRestart(self.slot)
+            } else {
+                self.invariants.fail("I19", "s\(self.slot) storage failed on a sound disk: \(error)")
+            }
+            return
+        }
+        if let failing = self.diskTrouble.failingSync, self.disk.counters.syncs >= failing {
+            self.invariants.fail("I19", "s\(self.slot) goes on after a failed sync")
         }
         self.diskInFlight = 0
         if self.isFull {
@@ -95,11 +106,15 @@ extension ReplicaNode {
                 inputs.append(.diskFull(true))
             }
             return false
+        } catch {
+            self.checkRefusal(storage, batches)
+            throw error
         }
         if self.isFull {
             self.isFull = false
             inputs.append(.diskFull(false))
         }
+        if batches.contains(where: { $0.truncateFrom != nil }) { self.backup = nil }
         for batch in batches {
             self.invariants.persisted(slot: self.slot, batch: batch.id)
             inputs.append(.persisted(batch: batch.id))
@@ -117,6 +132,7 @@ extension ReplicaNode {
             if self.world.now - self.promiseWrittenAt >= SwarmOptions.second {
                 self.promiseWrittenAt = self.world.now
                 try storage.writePromise()
+                self.backup?.promised = storage.lastIndex
             }
         } catch .diskFull {
             self.compactThrough = .zero
@@ -157,10 +173,9 @@ extension ReplicaNode {
         switch work {
         case .persist: return []
         case .fetch(let peer, let from, let to, let maxBytes):
-            return [
-                .entriesFetched(
-                    peer: peer, from: from, entries: try storage.entries(from: from, to: to, maxBytes: maxBytes))
-            ]
+            let entries = try storage.entries(from: from, to: to, maxBytes: maxBytes)
+            self.invariants.checkEntries(slot: self.slot, entries)
+            return [.entriesFetched(peer: peer, from: from, entries: entries)]
         case .readChunk(let peer, let meta, let offset, let maxBytes):
             let chunk = try snapshots.readChunk(meta, offset: offset, maxBytes: maxBytes)
             return [
@@ -193,7 +208,10 @@ extension ReplicaNode {
             self.compactThrough = max(self.compactThrough, through)
             return []
         case .liftQuarantine:
-            do throws(StorageError) { try storage.liftQuarantine() } catch .diskFull {}
+            do throws(StorageError) {
+                try storage.liftQuarantine()
+                self.invariants.repaired(slot: self.slot)
+            } catch .diskFull {}
             return []
         }
     }
@@ -214,6 +232,7 @@ extension ReplicaNode {
             return .snapshotLoaded(meta: meta, registry: nil, from: from)
         }
         self.compactThrough = .zero
+        self.backup = nil
         self.invariants.installed(
             slot: self.slot, meta, chain: self.invariants.committedChain(at: meta.index.rawValue) ?? 0,
             keepsSuffix: keepsSuffix)

@@ -29,6 +29,8 @@ final class ReplicaNode: SimulatedNode {
     var isFull = false
     var promiseWrittenAt: UInt64 = 0
     var compactThrough = LogIndex.zero
+    var diskTrouble = DiskTrouble()
+    var backup: Backup?
 
     private var inbox: [ReplicaInput] = []
     private var isProcessing = false
@@ -39,6 +41,7 @@ final class ReplicaNode: SimulatedNode {
     private var clockRate = 1.0
     private var wallSkew: UInt64 = 0
     private var readRequests: [Int: ClientRequest] = [:]
+    private var standing: StandingQueries
 
     static let directory = "data"
     private static let disksMade = Mutex(0)
@@ -48,6 +51,7 @@ final class ReplicaNode: SimulatedNode {
         self.slot = slot
         self.id = id
         self.disk = Self.newDisk(seed: world.nodeRandom.next())
+        self.standing = StandingQueries(options: world.options)
     }
 
     /// Disks are known to SQLite by a name that must be unique in the process; nothing else depends on it.
@@ -112,7 +116,8 @@ final class ReplicaNode: SimulatedNode {
         self.bootedAt = self.world.now
         self.clockBase = self.world.nodeRandom.within(0...1_000_000_000_000)
         self.clockRate = self.world.drawClockRate()
-        self.wallSkew = 1_700_000_000_000_000_000 + self.world.nodeRandom.within(0...7_200_000_000_000)
+        self.wallSkew = 1_700_000_000_000_000_000 + self.world.nodeRandom.within(0...self.world.options.wallSkew)
+        self.standing = StandingQueries(options: self.world.options)
         let seed = self.world.nodeRandom.next()
         self.expectingNoTrouble("starting") {
             let storage = try LogStorage(
@@ -128,6 +133,12 @@ final class ReplicaNode: SimulatedNode {
                 seed: seed, now: self.localNow)
             self.replica = replica
             self.invariants.started(slot: self.slot, status: self.status, restored: recovery.restored)
+            // The state that a snapshot brings back is the one that it was taken of.
+            if let hash = self.stateHash, self.appliedIndex > 0 {
+                self.invariants.checkState(
+                    slot: self.slot, index: self.appliedIndex,
+                    stateHash: self.world.stateHash(hash, slot: self.slot, at: self.appliedIndex))
+            }
             self.world.record(
                 .started, slot: self.slot, recovery.restored.lastIndex.rawValue,
                 recovery.restored.hardState.term.rawValue, recovery.restored.snapshot?.index.rawValue ?? 0)
@@ -164,6 +175,7 @@ final class ReplicaNode: SimulatedNode {
         self.diskInFlight = 0
         self.isFull = false
         self.compactThrough = .zero
+        self.diskTrouble = DiskTrouble()
         self.readRequests.removeAll()
         self.disk.setCapacity(nil)
         self.world.nodeIsDown(self.slot)
@@ -176,6 +188,7 @@ final class ReplicaNode: SimulatedNode {
         self.epoch += 1
         self.id = newID
         self.disk = Self.newDisk(seed: self.world.nodeRandom.next())
+        self.backup = nil
         self.invariants.wiped(slot: self.slot, newID: newID)
         self.world.record(.wiped, slot: self.slot, newID.rawValue)
     }
@@ -184,12 +197,14 @@ final class ReplicaNode: SimulatedNode {
     /// transaction is spared, since nothing tells damage there from a write that the crash tore, until the promise that
     /// follows within a second.
     func loseTail(entries: Int) {
+        if self.world.nodeRandom.chance(0.3), self.damageSnapshot() { return }
         let lastTransaction: UInt64 = 12 * 4120
         for (name, spared) in [("raft.db-wal", lastTransaction), ("raft.db", 0)] {
             let path = "\(Self.directory)/\(name)"
             guard let size = try? self.disk.size(path), size > 4096 + spared else { continue }
             let offset = self.world.nodeRandom.within(32...size - spared - 1)
             let flipped = self.disk.flipBit(path, at: offset, bit: self.world.nodeRandom.below(8))
+            self.invariants.damaged(slot: self.slot)
             self.world.record(.amnesia, slot: self.slot, offset, size, flipped ? 1 : 0, note: "bit flipped")
             return
         }
@@ -240,8 +255,19 @@ final class ReplicaNode: SimulatedNode {
             self.readRequests[attempt] = request
             self.take(.read(token: UInt64(attempt)))
         case .put, .delete, .cas, .deleteCAS:
-            self.take(.propose(token: UInt64(attempt), envelope: Oracle.envelope(request)))
+            let lowest = self.world.clients.lowestOutstanding(beside: request)
+            self.take(.propose(token: UInt64(attempt), envelope: Oracle.envelope(request, lowest: lowest)))
         }
+    }
+
+    func load(_ count: Int) {
+        self.gather(
+            (0..<count).map { number -> ReplicaInput in
+                var envelope = LogEnvelope()
+                envelope.command.kvPut.key = .init("bulk/\(number)".utf8)
+                envelope.command.kvPut.value = .init("\(self.world.now)".utf8)
+                return .propose(token: World.unheardToken + UInt64(number), envelope: envelope)
+            })
     }
 
     func administer(_ request: AdminRequest, token: UInt64) {
@@ -261,12 +287,12 @@ final class ReplicaNode: SimulatedNode {
 
     func take(_ input: ReplicaInput) {
         self.inbox.append(input)
-        if self.world.options.gather == 0 {
+        if self.world.gather == 0 {
             self.process()
         } else if !self.wakeIsDue, !self.isProcessing {
             self.wakeIsDue = true
             self.world.schedule(
-                .wake(slot: self.slot, epoch: self.epoch), at: self.world.now + self.world.options.gather)
+                .wake(slot: self.slot, epoch: self.epoch), at: self.world.now + self.world.gather)
         }
     }
 
@@ -321,6 +347,7 @@ final class ReplicaNode: SimulatedNode {
             self.invariants.appliedThrough(
                 slot: self.slot, self.appliedIndex,
                 stateHash: self.world.stateHash(hash, slot: self.slot, at: self.appliedIndex))
+            if let registry = self.replica?.registry { self.world.oracle.check(registry, slot: self.slot) }
         }
     }
 
@@ -344,9 +371,22 @@ final class ReplicaNode: SimulatedNode {
         case .installSnapshot(let meta, let from): self.enqueue(.install(meta, from: from))
         case .takeSnapshot(let request): self.enqueue(.snapshot(request))
         case .compact(let through): self.enqueue(.compact(through: through))
-        case .answer(let token, let result): self.world.respond(attempt: Int(token), Self.clientResult(result))
+        case .answer(let token, let result): self.answer(token, result)
         case .refuse(let token, let reason, let mayApply):
-            self.world.respond(attempt: Int(token), mayApply ? .uncertain : .refused(leader: self.hint(reason)))
+            if token >= Holders.firstToken {
+                self.world.holders.answered(
+                    attempt: Int(token - Holders.firstToken),
+                    mayApply ? .uncertain : .refused(leader: self.hint(reason)))
+            } else {
+                self.world.respond(attempt: Int(token), mayApply ? .uncertain : .refused(leader: self.hint(reason)))
+            }
+        case .sessionRenewed(let token, let found):
+            self.world.holders.answered(attempt: Int(token - Holders.firstToken), .renewed(found))
+        case .publish(let touched, let everything):
+            guard let registry = self.replica?.registry else { break }
+            if let wrong = self.standing.published(registry, touched: touched, everything: everything) {
+                self.invariants.fail("I14", "s\(self.slot): \(wrong)")
+            }
         case .readable(let tokens):
             self.world.record(.readReady, slot: self.slot, self.appliedIndex, UInt64(tokens.count))
             for token in tokens {
@@ -365,7 +405,7 @@ final class ReplicaNode: SimulatedNode {
             self.world.traced(event, slot: self.slot)
             if case .quarantineLifted = event { self.enqueue(.liftQuarantine) }
         case .halt(let reason): self.invariants.fail("I5", "s\(self.slot) halts: \(reason)")
-        case .sessionRenewed, .publish, .leadership: break
+        case .leadership: break
         }
     }
 
@@ -374,10 +414,18 @@ final class ReplicaNode: SimulatedNode {
         return nil
     }
 
-    private static func clientResult(_ result: LogResult) -> ClientResult {
-        if case .ok(let ok) = result.kind { return .written(ok, index: result.index) }
-        // Its result is forgotten: it may have been applied, who knows.
-        return .uncertain
+    private func answer(_ token: UInt64, _ result: LogResult) {
+        if token >= Holders.firstToken {
+            self.world.holders.answered(attempt: Int(token - Holders.firstToken), .result(result))
+        } else if case .ok(let ok) = result.kind {
+            self.world.respond(attempt: Int(token), .written(ok, index: result.index))
+        } else if case .txn(let txn) = result.kind {
+            self.world.respond(attempt: Int(token), .written(txn.errors.isEmpty, index: result.index))
+        } else {
+            // Its result is forgotten: it may have been applied, who knows.
+            self.world.clients.forgotten(attempt: Int(token))
+            self.world.respond(attempt: Int(token), .uncertain)
+        }
     }
 
     private func answerRead(_ request: ClientRequest, attempt: Int) {
@@ -401,6 +449,7 @@ final class ReplicaNode: SimulatedNode {
         guard let replica = self.replica else { return nil }
         var digest = Digest()
         digest.add(replica.registry.combinedHash)
+        digest.add(replica.registry.latestRememberedHash?.hash ?? [])
         return digest.value
     }
 
@@ -408,6 +457,7 @@ final class ReplicaNode: SimulatedNode {
         guard let raft = self.replica?.raft else { return self.invariants.subjects[self.slot].status }
         return NodeStatus(
             role: raft.role == .leader ? .leader : .follower, term: raft.term.rawValue, leader: raft.leader,
-            commit: raft.commitIndex.rawValue, last: raft.lastIndex.rawValue)
+            commit: raft.commitIndex.rawValue, last: raft.lastIndex.rawValue,
+            configuration: raft.configurationIndex.rawValue, persisted: raft.persistedIndex.rawValue)
     }
 }

@@ -20,6 +20,8 @@ public enum Simulation {
             seed: seed, level: level, options: options, canary: canary, traceCapacity: traceCapacity, echo: echo)
         let outcome = Self.play(world)
         world.tally.virtualNanoseconds = world.now
+        world.tally.locks = world.oracle.sessions.acquisitions
+        world.tally.expirations = world.oracle.sessions.expirations
         world.tally.committed = Int(world.invariants.committed)
         return RunReport(
             seed: seed, level: level, outcome: outcome, options: options, tally: world.tally,
@@ -63,6 +65,7 @@ public enum Simulation {
             return stuck("I20", "\(done.writes) writes and \(done.reads) reads in 30 s after the heal, not 10 each")
         }
         world.clients.stop()
+        world.holders.stop()
         if !world.run(to: world.now + 60 * SwarmOptions.second, until: { Self.isSettled(world) }) {
             return stuck("I20", "not alike within 60 s: \(Self.describe(world))")
         }
@@ -72,12 +75,25 @@ public enum Simulation {
         if world.invariants.leaderChanges != changes {
             return stuck("I21", "\(world.invariants.leaderChanges - changes) elections in a healthy cluster")
         }
-        return nil
+        return Self.checkSessions(world)
+    }
+
+    /// I15: nobody has renewed anything for twenty seconds. And what each server says of its state is so.
+    private static func checkSessions(_ world: World) -> Outcome? {
+        for node in world.nodes {
+            guard let node = node as? ReplicaNode, node.isUp, node.configuration.contains(node.id) else { continue }
+            world.holders.checkNoneOutlivedIts(ttlOn: node)
+            if let registry = node.replica?.registry, registry.recomputedHashes() != registry.hashes {
+                world.invariants.fail("I5", "s\(node.slot)'s hashes are not those of its rows")
+            }
+        }
+        return world.invariants.finding.map { .safety($0) }
     }
 
     /// Every member of the leader's configuration is up, sound, and has applied everything.
     private static func isSettled(_ world: World) -> Bool {
-        guard world.clients.isIdle, world.administrator.lost.isEmpty, let leader = world.leader else { return false }
+        guard world.clients.isIdle, world.holders.isIdle, world.administrator.lost.isEmpty, let leader = world.leader
+        else { return false }
         let configuration = world.nodes[leader].configuration
         if configuration.isJoint { return false }
         return configuration.allMembers.allSatisfy { member in

@@ -11,12 +11,18 @@ public struct SwarmOptions: Sendable, Equatable {
         case membership, transfer, snapshot
         /// Each leader is cut off soon after it was elected, and comes back while the next one is.
         case carousel
+        // Only real storage has these.
+        case failedWrite, failedSync, rollback
+
+        public static let onlyLevelOne: [Fault] = [.failedWrite, .failedSync, .rollback]
     }
 
     // cluster
     public var servers = 3
     /// Servers that wait outside the cluster for a membership change.
     public var spares = 0
+    /// How far wall clocks lie apart at most.
+    public var wallSkew: UInt64 = 2 * second
     public var safetyPhase: UInt64 = 60 * second
     public var clockRates: ClosedRange<Double> = 1...1
     /// How long a server gathers inputs before it flushes; 0 for none.
@@ -32,6 +38,12 @@ public struct SwarmOptions: Sendable, Equatable {
     public var casShare = 0.2
     public var deleteShare = 0.1
     public var patience: UInt64 = 3 * second
+
+    /// Writes in one go, from time to time; 0 for none.
+    public var bulk = 0
+    /// Level 1: clients that hold sessions and locks, and the keys that they lock.
+    public var holders = 0
+    public var lockKeys = 1
 
     // network, per directed link
     public var dropChance = 0.0
@@ -75,6 +87,7 @@ extension SwarmOptions {
         options.drawNetwork(&random)
         options.drawFaults(&random)
         options.drawProduct(&random)
+        if level == 1 { options.drawLevelOne(&random) }
         return options
     }
 
@@ -113,7 +126,9 @@ extension SwarmOptions {
 
     private mutating func drawFaults(_ random: inout SimulationRandom) {
         let share = [0.15, 0.3, 0.5, 0.9][random.below(4)]
-        self.faults = Fault.allCases.filter { _ in random.chance(share) }
+        self.faults = Fault.allCases.filter { fault in
+            !Fault.onlyLevelOne.contains(fault) && random.chance(share)
+        }
         // A run with few members would wait for ever for what these break.
         if self.servers < 3 { self.faults.removeAll { $0 == .wipe || $0 == .amnesia } }
         if self.spares == 0, self.servers < 3 { self.faults.removeAll { $0 == .membership } }
@@ -142,6 +157,27 @@ extension SwarmOptions {
         if random.chance(0.6) { self.snapshotThreshold = random.within(3...60) }
         self.trailing = random.chance(0.3) ? 0 : random.within(0...20)
         self.checkpointPages = [8, 20, 100, 1_000][random.below(4)]
+        if random.chance(0.3) { self.bulk = random.within(10...300) }
+        // So much at once that whatever happens within it shares a batch.
+        if random.chance(0.1) { self.gather = random.within(3...150) * Self.millisecond }
+    }
+}
+
+extension SwarmOptions {
+    /// Drawn last, so that level 0 has what it would have without.
+    fileprivate mutating func drawLevelOne(_ random: inout SimulationRandom) {
+        // A snapshot of real storage is a hundred kilobytes. In pieces of 16 bytes it takes a quarter of a minute; where no log
+        // is kept behind it and it is made every few entries, every follower waits for one most of the time, and the work
+        // that must be done after the heal is not (seed 707, before this line).
+        self.raft.snapshotChunkBytes = max(self.raft.snapshotChunkBytes, .kibibytes(1))
+        self.holders = [0, 2, 3, 3, 4][random.below(5)]
+        self.lockKeys = random.within(1...3)
+        let seconds: [UInt64] = [2, 2, 300, 7_200]
+        self.wallSkew = seconds[random.below(4)] * Self.second
+        let share = [0.15, 0.3, 0.5, 0.9][random.below(4)]
+        for fault in Fault.onlyLevelOne where random.chance(share) && (fault != .rollback || self.servers >= 3) {
+            self.faults.append(fault)
+        }
     }
 }
 
@@ -153,7 +189,8 @@ extension SwarmOptions: CustomStringConvertible {
             cluster servers=\(self.servers) spares=\(self.spares) safety=\(milliseconds(self.safetyPhase)) \
             clocks=\(self.clockRates) gather=\(milliseconds(self.gather)) applyDelay=\(milliseconds(self.applyDelay))
             clients \(self.clients) keys=\(self.keys) think=\(milliseconds(self.thinkTime)) reads=\(self.readShare) \
-            stale=\(self.staleShare) cas=\(self.casShare) delete=\(self.deleteShare) patience=\(milliseconds(self.patience))
+            stale=\(self.staleShare) cas=\(self.casShare) delete=\(self.deleteShare) patience=\(milliseconds(self.patience)) \
+            bulk=\(self.bulk) holders=\(self.holders) locks=\(self.lockKeys) wallSkew=\(milliseconds(self.wallSkew))
             network drop=\(self.dropChance) duplicate=\(self.duplicateChance) corrupt=\(self.corruptChance) \
             delay=\(milliseconds(self.delay)) tail=\(self.tailChance)/\(milliseconds(self.tailDelay)) \
             \(self.isOrdered ? "ordered" : "reordered")

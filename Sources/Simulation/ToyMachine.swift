@@ -59,6 +59,12 @@ struct ToyMachine {
         return outcome
     }
 
+    /// Does a write whatever was done before; level 1 keeps its own account of that.
+    mutating func execute(_ request: ClientRequest, at index: UInt64) -> Bool {
+        self.appliedIndex = index
+        return self.execute(request)
+    }
+
     private mutating func execute(_ request: ClientRequest) -> Bool {
         let row = self.rows[request.key]
         switch request.kind {

@@ -30,6 +30,7 @@ final class World {
     private(set) var administrator: Administrator!
     private(set) var faults: Faults!
     private(set) var oracle: Oracle!
+    private(set) var holders: Holders!
 
     /// Until when each process is stopped, and what waits for it to go on.
     private(set) var isPaused: [UInt64] = []
@@ -45,6 +46,7 @@ final class World {
         self.trace = Trace(capacity: traceCapacity)
         self.nodeRandom = SimulationRandom(seed: seed, concern: "nodes")
         if let echo { self.trace.echo = { echo($0.description) } }
+        self.invariants.witnessMayLag = options.faults.contains(.fullDisk)
         let slots = options.servers + options.spares
         self.isPaused = Array(repeating: 0, count: slots)
         self.deferred = Array(repeating: [], count: slots)
@@ -55,6 +57,7 @@ final class World {
         self.administrator = Administrator(world: self)
         self.faults = Faults(world: self)
         self.oracle = Oracle(world: self)
+        self.holders = Holders(world: self)
         for slot in 0..<slots {
             let id = Self.identity(slot: slot, incarnation: 1)
             self.invariants.subjects.append(Invariants.Subject(id: id))
@@ -96,7 +99,20 @@ final class World {
         self.network.send(Network.Parcel(from: slot, to: to, message: message, frame: frame))
     }
 
-    func respond(attempt: Int, _ result: ClientResult) { self.clients.answered(attempt: attempt, result) }
+    /// Tokens of writes that nobody waits for.
+    static let unheardToken: UInt64 = 1 << 60
+
+    func respond(attempt: Int, _ result: ClientResult) {
+        if attempt < Int(Self.unheardToken) { self.clients.answered(attempt: attempt, result) }
+    }
+
+    /// Dedup's promise: a result is kept for as long as its requester waits for it. (An hour by the leader's clock is the
+    /// one limit, which a leader whose clock is far ahead brings about early.)
+    func checkForgotten(isWaitedFor: Bool, requester: Int, _ sequence: UInt64) {
+        guard isWaitedFor, self.options.wallSkew < 45 * 60 * SwarmOptions.second else { return }
+        self.invariants.fail(
+            "I12", "the result of \(requester)'s write \(sequence) is forgotten while it is waited for")
+    }
 
     func traced(_ event: TraceEvent, slot: Int) {
         switch event {
@@ -121,6 +137,11 @@ final class World {
             self.invariants.quarantineLifted(slot: slot)
         case .snapshotSendStarted, .snapshotInstalled, .leaderChanged, .ignored: break
         }
+    }
+
+    /// How long servers gather inputs now.
+    var gather: UInt64 {
+        self.isHealed ? min(self.options.gather, 3 * SwarmOptions.millisecond) : self.options.gather
     }
 
     func drawClockRate() -> Double {
@@ -179,6 +200,8 @@ final class World {
             self.nodes[slot].start()
         }
         self.clients.begin()
+        if self.level == 1 { self.holders.begin() }
+        if self.options.bulk > 0 { self.schedule(.bulk, at: SwarmOptions.second) }
         self.faults.begin()
         self.administrator.begin()
     }
@@ -206,6 +229,13 @@ final class World {
         return false
     }
 
+    /// Many writes at once, which nobody waits for: they fill the pipelines.
+    private func sendBulk() {
+        if self.isHealed { return }
+        if let leader = self.leader, self.isPaused[leader] <= self.now { self.nodes[leader].load(self.options.bulk) }
+        self.schedule(.bulk, at: self.now + self.nodeRandom.exponential(mean: 4 * SwarmOptions.second))
+    }
+
     /// Ends every fault, present and to come.
     func heal() {
         self.isHealed = true
@@ -230,6 +260,13 @@ final class World {
             return nil
         }
         return node
+    }
+
+    /// What comes for a stopped process from outside waits for it, too.
+    func waits(for slot: Int, _ event: EventQueue.Event) -> Bool {
+        guard self.isPaused[slot] > self.now else { return false }
+        self.deferred[slot].append(event)
+        return true
     }
 
     func pause(_ slot: Int, for length: UInt64) {
@@ -264,6 +301,11 @@ final class World {
         case .response(let attempt): self.clients.respond(attempt: attempt)
         case .clientWake(let client): self.clients.wake(client)
         case .clientTimeout(let attempt): self.clients.timeOut(attempt: attempt)
+        case .holderWake(let holder): self.holders.wake(holder)
+        case .holderRequest(let attempt): self.holders.arrive(attempt: attempt)
+        case .holderResponse(let attempt): self.holders.respond(attempt: attempt)
+        case .holderTimeout(let attempt): self.holders.timeOut(attempt: attempt)
+        case .holderRenewal(let holder, let session): self.holders.renew(holder, session: session)
         case .fault: if !self.isHealed { self.faults.strike() }
         case .carousel(let rounds, let since): if !self.isHealed { self.faults.turn(rounds: rounds, since: since) }
         case .partitionEnds(let number): self.network.endPartition(number)
@@ -271,6 +313,7 @@ final class World {
         case .administrate: self.administrator.act()
         case .retire(let slot): self.administrator.retire(slot)
         case .resume(let slot): self.resume(slot)
+        case .bulk: self.sendBulk()
         }
     }
 

@@ -41,6 +41,7 @@ extension LogStorage {
         self.reconcile(&scan, with: snapshot)
         self.compareWithPromise(&scan)
         try self.settle(scan)
+        if self.mustQuarantine, !scan.pagesDamaged { try self.emptyWriteAheadLog() }
         self.isRecovered = true
         return Recovery(
             restored: self.restoredState(scan, snapshot: snapshot), registry: nil, findings: scan.findings)
@@ -176,6 +177,18 @@ extension LogStorage {
             try statements.writeBase(position)
             try statements.write(hardState, hint: .zero)
             if let identity { try statements.write(identity) }
+        }
+    }
+
+    /// SQLite goes on writing behind the last good frame. The frames behind the damaged one would stay, and be found and
+    /// mistrusted again at the next start, when nothing is lost any more.
+    private func emptyWriteAheadLog() throws(StorageError) {
+        do throws(StorageError) {
+            try self.checkpoint()
+            let path = "\(self.directory)/raft.db-wal"
+            if try self.fileSystem.size(path) != nil { try self.fileSystem.sync(path) }
+        } catch .diskFull {
+            // Then it is found again: one quarantine more than needed.
         }
     }
 

@@ -63,13 +63,14 @@ final class ReplicaCluster {
     func electLeader() { for _ in 0..<50 where self.leader == nil || !self.isSettled { self.run(milliseconds: 100) } }
     private var isSettled: Bool { self.leader.flatMap { self.replicas[$0]?.raft.hasCommittedInTerm } ?? false }
 
-    func settle() {
-        while !self.mail.isEmpty {
-            let letters = self.mail
-            self.mail = []
-            for letter in letters where !self.cut.contains(letter.to) && !self.cut.contains(letter.from) {
-                self.step(letter.to, .message(letter))
-            }
+    func settle() { while !self.mail.isEmpty { self.settleOnce() } }
+
+    /// Delivers what is on its way now, and not what follows from it.
+    func settleOnce() {
+        let letters = self.mail
+        self.mail = []
+        for letter in letters where !self.cut.contains(letter.to) && !self.cut.contains(letter.from) {
+            self.step(letter.to, .message(letter))
         }
     }
 

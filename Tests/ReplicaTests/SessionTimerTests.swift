@@ -45,6 +45,45 @@ import Units
         #expect(!self.exists(id, cluster))
     }
 
+    @Test func aSessionWhoseEndIsDecidedIsNotRenewed() {
+        let cluster = ReplicaCluster(servers: 3)
+        cluster.electLeader()
+        let id = self.create(cluster, ttlSeconds: 10)
+        guard let leader = cluster.leader else { return }
+        cluster.run(milliseconds: 19_900)
+        // Its end is in the leader's log, and nobody has acknowledged it yet.
+        cluster.now += 500
+        cluster.step(leader, .tick)
+        #expect(self.exists(id, cluster))
+        let token = cluster.token()
+        cluster.step(leader, .renewSession(token: token, id: id))
+        #expect(cluster.renewed[token] == false)
+        cluster.settle()
+        #expect(!self.exists(id, cluster))
+    }
+
+    @Test func noSessionIsRenewedBeforeWhatTheLeaderInheritedIsApplied() {
+        // The end of a session may be among the entries of an earlier leader that are not committed yet.
+        let cluster = ReplicaCluster(servers: 3)
+        cluster.electLeader()
+        let id = self.create(cluster, ttlSeconds: 10)
+        guard let old = cluster.leader else { return }
+        cluster.cut = [old]
+        while cluster.leader == nil {
+            cluster.now += 10
+            for other in cluster.ids where other != old { cluster.step(other, .tick) }
+            for _ in 0..<20 where cluster.leader == nil { cluster.settleOnce() }
+        }
+        guard let new = cluster.leader else { return }
+        #expect(cluster.replicas[new]?.raft.hasCommittedInTerm == false)
+        let token = cluster.token()
+        cluster.step(new, .renewSession(token: token, id: id))
+        #expect(cluster.renewed[token] == nil && cluster.refusals[token]?.reason == .termNotCommitted)
+        cluster.settle()
+        cluster.step(new, .renewSession(token: token, id: id))
+        #expect(cluster.renewed[token] == true)
+    }
+
     @Test func anUnknownSessionIsNotRenewed() {
         let cluster = ReplicaCluster(servers: 1)
         cluster.electLeader()

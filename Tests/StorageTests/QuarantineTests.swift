@@ -54,6 +54,24 @@ import Units
         #expect(recovery.findings.contains { $0.contains("frame 20") })
     }
 
+    @Test func damageInTheWriteAheadLogIsFoundOnceAndNotAgainAfterHealing() throws {
+        for mode in FaultDisk.Crash.allCases {
+            let disk = try self.disk(checkpointed: false)
+            #expect(disk.flipBit("/n1/raft.db-wal", at: 32 + 15 * 4120 + 2000, bit: 3))
+            do {
+                let (log, recovery) = try open(disk)
+                #expect(recovery.restored.quarantinedUntil == LogIndex(40))
+                // It heals with few transactions, which overwrite few of the old frames.
+                try log.commit([batch(entries(log.lastIndex.rawValue + 1...45, term: 2), commit: 45)])
+                try log.liftQuarantine()
+            }
+            disk.crash(seed: 7, mode)
+            let (log, recovery) = try open(disk)
+            #expect(recovery.restored.quarantinedUntil == nil && recovery.findings.isEmpty, "\(mode)")
+            #expect(log.lastIndex == LogIndex(45))
+        }
+    }
+
     @Test func aFlippedBitInAStoredEntryQuarantinesAndDiscardsFromThereOn() throws {
         let disk = try self.disk(checkpointed: true)
         try self.flip("entry 25 of 2", on: disk)
