@@ -63,7 +63,7 @@ let rooms: [Room] = [
     Room(
         name: "Cluster",
         rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport"],
-        products: [nioCore, nioPosix, logging, crypto]),
+        products: [nioCore, nioPosix, logging, crypto, protobuf]),
     Room(
         name: "LocalAgent", rooms: ["Units", "Protocol", "Registry", "HealthChecks", "Storage", "Cluster"],
         products: [logging],
