@@ -22,6 +22,8 @@ extension Registry {
             throw .invalid("Must provide node and address")
         }
         let existing = self.nodes.get(foldedKey(node.name))
+        // Whoever judged the node did so before it was deregistered. Nobody could reach what this would bring back.
+        if existing == nil, node.address.isEmpty { throw .invalid("Node \(quoted(node.name)) is not registered") }
         if existing == nil || !register.skipNodeUpdate {
             do {
                 try self.ensureNode(&node, &context)

@@ -55,8 +55,19 @@ struct RegisterTests {
         try world.register(address: "10.0.0.2")
         #expect(world.registry.node(named: "n1").value?.address == "10.0.0.2")
         #expect(world.registry.node(named: "n1").value?.createIndex == 1)
-        try world.register(node: "n2", address: "", skipNodeUpdate: true)
-        #expect(world.registry.node(named: "n2").value?.address == "")
+        try world.register(node: "n2", address: "10.0.0.3", skipNodeUpdate: true)
+        #expect(world.registry.node(named: "n2").value?.address == "10.0.0.3")
+    }
+
+    @Test func aVerdictOnANodeThatWasDeregisteredDoesNotBringItBack() throws {
+        var world = World()
+        try world.register(address: "10.0.0.1", checks: [Make.check("serfHealth")])
+        try world.deregister(node: "n1")
+        let before = world.registry.hashes
+        try world.register(address: "", checks: [Make.check("serfHealth")], skipNodeUpdate: true)
+        #expect(world.failure == "Node \"n1\" is not registered")
+        #expect(world.registry.hashes == before)
+        #expect(world.registry.allNodes().value.isEmpty)
     }
 
     @Test func aRequestWithoutIDKeepsTheNodes() throws {
