@@ -48,9 +48,11 @@ final class HTTPAssembler: ChannelDuplexHandler {
     private var state = State.idle
     /// Requests handed on and not answered yet.
     private var unanswered = 0
+    /// The connection closes as soon as no request is open.
     private var isDraining = false
     private var lastActivity = NIODeadline.now()
     private var idleCheck: Scheduled<Void>?
+    private var parting: Scheduled<Void>?
 
     init(signal: ConnectionSignal, limits: ConnectionLimits, rule: @escaping @Sendable (HTTPRequestHead) -> BodyRule) {
         self.signal = signal
@@ -181,10 +183,12 @@ final class HTTPAssembler: ChannelDuplexHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         self.idleCheck?.cancel()
+        self.parting?.cancel()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.idleCheck?.cancel()
+        self.parting?.cancel()
         self.signal.end(.closed)
         context.fireChannelInactive()
     }
@@ -192,12 +196,21 @@ final class HTTPAssembler: ChannelDuplexHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case .inputClosed? = event as? ChannelEvent { self.signal.end(.closed) }
         if event is ChannelShouldQuiesceEvent {
-            self.isDraining = true
+            // From here on answers say that they are the last.
             self.signal.end(.draining)
-            if self.unanswered == 0 { context.close(promise: nil) }
+            self.closeWhenIdle(after: self.limits.parting, context: context)
             return
         }
         context.fireUserInboundEventTriggered(event)
+    }
+
+    private func closeWhenIdle(after time: TimeAmount, context: ChannelHandlerContext) {
+        let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        self.parting = context.eventLoop.scheduleTask(in: time) {
+            let (assembler, context) = loopBound.value
+            assembler.isDraining = true
+            if assembler.unanswered == 0 { assembler.lingerThenClose(context: context) }
+        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
