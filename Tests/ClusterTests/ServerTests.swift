@@ -132,6 +132,22 @@ import Units
         }
     }
 
+    @Test func aCertificateIsRenewedAtHalfItsLifeAndKeptOnDisk() async throws {
+        let directory = Self.freshDirectory()
+        try await self.withServer(directory: directory) { server in
+            let before = server.certificateExpiry
+            #expect(abs(before - 72 * UnixSeconds.day) < 60)
+            var times = RenewalTimes()
+            await server.renewCertificateIfDue(&times, now: .now().adding(seconds: 35 * UnixSeconds.day))
+            #expect(abs(server.certificateExpiry - before) < 60)
+            await server.renewCertificateIfDue(&times, now: .now().adding(seconds: 36 * UnixSeconds.day))
+            #expect(abs(server.certificateExpiry - before - 36 * UnixSeconds.day) < 60)
+            let kept = try #require(try NodeCredentials.load(from: directory))
+            #expect(abs(kept.expiry.rawValue - UnixSeconds.now().rawValue - server.certificateExpiry) <= 1)
+            #expect(try await self.value(server, "a") == nil)
+        }
+    }
+
     @Test func aStoppedServerAnswersNothingAndHangsNobody() async throws {
         try await self.withServer { server in
             _ = try await server.propose(self.put("a", "1"), identity: "", timeout: .seconds(20))
