@@ -37,6 +37,7 @@ down:
 
 test: needs-test build-all
 	$(SWIFT) test -c release --skip-build --no-parallel
+	Tests/Fuzzers/run --seconds 10
 	Tests/Processes/run
 
 bench: needs-bench build
@@ -59,6 +60,7 @@ format:
 	    | xargs -0 $(SWIFT) format format --in-place --configuration .swift-format
 
 acceptance: lint test
+	Tests/Fuzzers/run --seconds 300
 	$(MAKE) simulate
 	Tests/Mutations/run
 	$(MAKE) bench
