@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
-SWIFT ?= swift
+SWIFT ?= $(CURDIR)/.ci/swift
+export SWIFT
 BUILD := .build/release
 SEEDS ?= 20000
 FROM ?= 1
