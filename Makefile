@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
-SWIFT ?= swift
+SWIFT ?= $(CURDIR)/.ci/swift
+export SWIFT
 BUILD := .build/release
 SEEDS ?= 20000
 FROM ?= 1
@@ -37,6 +38,7 @@ down:
 
 test: needs-test build-all
 	$(SWIFT) test -c release --skip-build --no-parallel
+	Tests/Fuzzers/run --seconds 10
 	Tests/Processes/run
 
 bench: needs-bench build
@@ -59,6 +61,7 @@ format:
 	    | xargs -0 $(SWIFT) format format --in-place --configuration .swift-format
 
 acceptance: lint test
+	Tests/Fuzzers/run --seconds 300
 	$(MAKE) simulate
 	Tests/Mutations/run
 	$(MAKE) bench

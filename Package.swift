@@ -63,7 +63,7 @@ let rooms: [Room] = [
     Room(
         name: "Cluster",
         rooms: ["Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport"],
-        products: [nioCore, nioPosix, logging, crypto]),
+        products: [nioCore, nioPosix, logging, crypto, protobuf]),
     Room(
         name: "LocalAgent", rooms: ["Units", "Protocol", "Registry", "HealthChecks", "Storage", "Cluster"],
         products: [logging],
@@ -147,6 +147,42 @@ for room in rooms where wanted?.contains(room.name) ?? true {
                     + room.testProducts,
                 path: "Tests/\(room.name)Tests", exclude: room.name == "Raft" ? ["Scenarios"] : [],
                 swiftSettings: settings))
+    }
+}
+
+// SERAI_FUZZ=1: the fuzzers of Tests/Fuzzers and nothing else. The rooms are cut down to what reads bytes from outside, so
+// that the build is short, and compiled to tell libFuzzer which code an input reaches.
+if Context.environment["SERAI_FUZZ"] != nil {
+    let parts: [(room: String, files: [String]?, needs: [Target.Dependency])] = [
+        ("Units", nil, []),
+        ("Protocol", nil, ["Units", protobuf]),
+        ("Raft", nil, ["Units", deque]),
+        ("DNSCodec", nil, ["Units"]),
+        (
+            "Transport", ["Framing.swift", "RaftWire.swift", "RaftWire+Decoding.swift"],
+            ["Units", "Protocol", "Raft", nioCore, protobuf]
+        ),
+        ("HTTPAPI", ["JSON", "Routes/RequestTarget.swift"], ["Units", nioCore]),
+    ]
+    let instrumented = settings + [.unsafeFlags(["-sanitize=fuzzer,address"])]
+    targets = parts.map { part in
+        .target(
+            name: part.room, dependencies: part.needs, path: "Sources/\(part.room)",
+            exclude: part.room == "Protocol"
+                ? ["Schemas", "generate"] : part.room == "HTTPAPI" ? ["JSON/ModelJSON.swift"] : [],
+            sources: part.files, swiftSettings: instrumented)
+    }
+    let fuzzers: [(name: String, needs: [Target.Dependency])] = [
+        ("rpc", ["Units", "Protocol", "Raft", "Transport", nioCore, protobuf]),
+        ("http", ["Units", "HTTPAPI", nioCore]),
+        ("dns", ["Units", "DNSCodec"]),
+    ]
+    for fuzzer in fuzzers {
+        targets.append(
+            .executableTarget(
+                name: "fuzz-\(fuzzer.name)", dependencies: fuzzer.needs, path: "Tests/Fuzzers/\(fuzzer.name)",
+                swiftSettings: instrumented + [.unsafeFlags(["-parse-as-library"])],
+                linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]))
     }
 }
 

@@ -105,3 +105,13 @@ struct NoSnapshots: SnapshotAccess {
     func save(stale: Bool) async throws(ClusterError) -> SnapshotArchive { throw .notAServer }
     func restore(_ archive: BodyStream) async throws(ClusterError) { throw .notAServer }
 }
+
+struct ServerDebug: DebugAccess {
+    let server: Server
+
+    func log(from: LogIndex?, count: Int) async throws(ClusterError) -> LogLook {
+        try await self.server.lookAtLog(from: from, count: count)
+    }
+
+    func snapshots() async throws(ClusterError) -> [SnapshotLook] { try await self.server.lookAtSnapshots() }
+}

@@ -67,13 +67,16 @@ package final class RunningAgent: Sendable {
         let store = try await LocalStore.open(directory: configuration.dataDirectory)
         let catalog: any CatalogReader
         let snapshots: any SnapshotAccess
+        let debug: any DebugAccess
         switch role {
         case .server(let server):
             catalog = ServerCatalog(server: server)
             snapshots = ServerSnapshots(server: server)
+            debug = ServerDebug(server: server)
         case .agent(let link):
             catalog = AgentCatalog(link: link)
             snapshots = NoSnapshots()
+            debug = NoDebugAccess()
         }
         let identity = role.cluster.identity
         let local = LocalAgent(
@@ -83,7 +86,8 @@ package final class RunningAgent: Sendable {
         let settings = Self.httpSettings(configuration)
         try settings.validate()
         let http = HTTPAPI(
-            cluster: role.cluster, agent: local, snapshot: snapshots, settings: settings, logger: logger)
+            cluster: role.cluster, agent: local, snapshot: snapshots, debug: debug, settings: settings,
+            logger: logger)
         self.configuration = configuration
         self.role = role
         self.local = local

@@ -44,6 +44,13 @@ public struct CertificateVerifier: Sendable {
     public func verify(
         chainDER: [[UInt8]], now: UnixSeconds = .now()
     ) throws(CertificatesError) -> NodeIdentity {
+        try self.check(chainDER: chainDER, now: now).identity
+    }
+
+    /// The same, with the time from which on the certificate will no longer be accepted here.
+    public func check(
+        chainDER: [[UInt8]], now: UnixSeconds = .now()
+    ) throws(CertificatesError) -> (identity: NodeIdentity, acceptedUntil: UnixSeconds) {
         guard let leafDER = chainDER.first else { throw .untrustedCertificate("no certificate presented") }
         guard chainDER.count <= Self.chainLengthMax else { throw .untrustedCertificate("the chain is too long") }
         let leaf = try Self.parse(leafDER)
@@ -56,7 +63,7 @@ public struct CertificateVerifier: Sendable {
         guard identity.clusterID == self.clusterID else {
             throw .foreignCluster(expected: self.clusterID, found: identity.clusterID)
         }
-        return identity
+        return (identity, UnixSeconds(leaf.notValidAfter).adding(seconds: self.clockSkew))
     }
 
     private static let chainLengthMax = 4

@@ -166,9 +166,7 @@ public final class AgentLink: Sendable {
         }
     }
 
-    private func renewIfDue(_ wire: Wire, at server: String) async {
-        let current = wire.security.credentials
-        guard UnixSeconds.now() >= current.renewAt else { return }
+    private func renew(_ wire: Wire, at server: String) async {
         do {
             var request = PeerRequest()
             request.signCertificate.csrDer = .init(try self.key.certificateRequest(name: self.settings.nodeName))
@@ -206,8 +204,10 @@ public final class AgentLink: Sendable {
     private func run() async {
         if self.state.withLock({ $0.wire == nil }) { await self.joinCluster() }
         var rounds: UInt64 = 0
+        var times = RenewalTimes()
         while !Task.isCancelled {
             guard let wire = self.state.withLock({ $0.wire }) else { return }
+            if let warning = times.warning(wire.security.credentials, now: .now()) { self.logger.warning("\(warning)") }
             guard let server = self.state.withLock({ $0.server }) else {
                 await self.findServer(wire)
                 continue
@@ -216,7 +216,7 @@ public final class AgentLink: Sendable {
             case .kept:
                 if rounds % 15 == 0 { await self.learnServers(wire, from: server) }
                 rounds += 1
-                await self.renewIfDue(wire, at: server)
+                if times.attemptIsDue(wire.security.credentials, now: .now()) { await self.renew(wire, at: server) }
                 await self.pauseBetweenLeases()
             case .refused(let reason):
                 self.logger.info("looks for another server", metadata: ["address": "\(server)", "reason": "\(reason)"])

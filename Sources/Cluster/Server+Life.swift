@@ -97,7 +97,7 @@ extension Server {
             throw .network("\(error)")
         }
         self.keep(Task { await self.reportLeases() })
-        self.keep(Task { await self.renewCertificate(key: files.key) })
+        self.keep(Task { await self.renewCertificate() })
         if let founding = self.life.withLock({ $0.founding }) { self.keep(Task { await self.find(founding, log) }) }
     }
 
@@ -265,17 +265,25 @@ extension Server {
         return self.loop.published.withLock { $0.configuration.member(id)?.address }
     }
 
-    /// Runs until cancelled: a new certificate when half of the old one's time is over.
-    private func renewCertificate(key: NodeKey) async {
+    /// Runs until cancelled.
+    private func renewCertificate() async {
+        var times = RenewalTimes()
         while !Task.isCancelled {
             do { try await Task.sleep(nanoseconds: 60_000_000_000) } catch { return }
-            let current = self.security.credentials
-            guard UnixSeconds.now() >= current.renewAt else { continue }
+            await self.renewCertificateIfDue(&times, now: .now())
+        }
+    }
+
+    /// Makes a new certificate when half of the old one's time is over; connections use it from their next handshake on.
+    package func renewCertificateIfDue(_ times: inout RenewalTimes, now: UnixSeconds) async {
+        let current = self.security.credentials
+        if times.attemptIsDue(current, now: now) {
             do {
                 let authority = self.authority
                 let settings = self.settings
                 let renewed = try await self.files.run {
-                    let renewed = try ServerFiles.issue(authority, current.identity, key, settings.datacenter)
+                    let renewed = try ServerFiles.issue(
+                        authority, current.identity, current.key, settings.datacenter, now: now)
                     try renewed.save(in: settings.dataDirectory)
                     return renewed
                 }
@@ -285,6 +293,7 @@ extension Server {
                 self.logger.error("the certificate could not be renewed", metadata: ["error": "\(error)"])
             }
         }
+        if let warning = times.warning(self.security.credentials, now: now) { self.logger.warning("\(warning)") }
     }
 
     // MARK: - Going down

@@ -5,7 +5,6 @@ import Raft
 import Registry
 import Replica
 import Synchronization
-import Synchronization
 import Transport
 import Units
 

@@ -65,7 +65,6 @@ struct ServerFiles: Sendable {
     var log: OpenedLog
     var authority: CertificateAuthority
     var credentials: NodeCredentials
-    var key: NodeKey
     var nodeID: NodeID
 
     /// Opens the directory, making what a first start has to make. The lock comes first: a second process on the
@@ -179,7 +178,7 @@ struct ServerFiles: Sendable {
                 clusterID: secret.clusterID, role: .server, name: settings.nodeName, nodeID: id)
             let credentials = try Self.issue(authority, identity, key, settings.datacenter)
             try credentials.save(in: settings.dataDirectory)
-            return ServerFiles(log: log, authority: authority, credentials: credentials, key: key, nodeID: id)
+            return ServerFiles(log: log, authority: authority, credentials: credentials, nodeID: id)
         } catch {
             throw .key("\(error)")
         }
@@ -194,8 +193,9 @@ struct ServerFiles: Sendable {
 
     /// A server signs for itself: it has the secret.
     static func issue(
-        _ authority: CertificateAuthority, _ identity: NodeIdentity, _ key: NodeKey, _ datacenter: String
+        _ authority: CertificateAuthority, _ identity: NodeIdentity, _ key: NodeKey, _ datacenter: String,
+        now: UnixSeconds = .now()
     ) throws(CertificatesError) -> NodeCredentials {
-        try authority.issue(identity, key: key, dnsNames: ["server.\(datacenter).consul"])
+        try authority.issue(identity, key: key, dnsNames: ["server.\(datacenter).consul"], now: now)
     }
 }

@@ -17,7 +17,7 @@ enum SnapshotItem: Sendable {
 /// The thread that writes, reads and receives snapshot files, away from the log's thread.
 final class SnapshotLoop: Sendable {
     let inbox = Inbox<SnapshotItem>(limit: 4096)
-    private let store: SnapshotStore
+    let store: SnapshotStore
     private let logger: Logger
     private let report: @Sendable (ReplicaInput) -> Void
     private let replaceLog: @Sendable (SnapshotMeta, @escaping @Sendable (Bool) -> Void) -> Void

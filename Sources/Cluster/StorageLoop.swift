@@ -17,6 +17,8 @@ enum StorageItem: Sendable {
     case replaceLog(by: SnapshotMeta, reply: @Sendable (_ done: Bool) -> Void)
     /// The log holds again what this server once promised.
     case liftQuarantine
+    /// What the log holds, for operators.
+    case look(from: LogIndex?, count: Int, maxBytes: Int, reply: @Sendable (LogStorage.Look) -> Void)
     case stop
 }
 
@@ -128,6 +130,8 @@ final class StorageLoop: @unchecked Sendable {
             case .liftQuarantine:
                 // Without room it stays in quarantine on disk, and heals again after a restart.
                 do throws(StorageError) { try storage.liftQuarantine() } catch .diskFull {}
+            case .look(let from, let count, let maxBytes, let reply):
+                reply(try storage.look(from: from, count: count, maxBytes: maxBytes))
             case .persist, .stop: break
             }
         } catch {

@@ -15,6 +15,7 @@ public final class HTTPAPI: Sendable {
     let cluster: any ClusterAccess
     let agent: any LocalAgentAccess
     let snapshot: any SnapshotAccess
+    let debug: any DebugAccess
     public let settings: HTTPAPISettings
     let authorizer: any Authorizer
     let logger: Logger
@@ -26,11 +27,13 @@ public final class HTTPAPI: Sendable {
     /// `settings` must be valid.
     public init(
         cluster: any ClusterAccess, agent: any LocalAgentAccess, snapshot: any SnapshotAccess,
-        settings: HTTPAPISettings = HTTPAPISettings(), authorizer: any Authorizer = AllowAll(), logger: Logger
+        debug: any DebugAccess = NoDebugAccess(), settings: HTTPAPISettings = HTTPAPISettings(),
+        authorizer: any Authorizer = AllowAll(), logger: Logger
     ) {
         self.cluster = cluster
         self.agent = agent
         self.snapshot = snapshot
+        self.debug = debug
         self.settings = settings
         self.authorizer = authorizer
         self.logger = logger

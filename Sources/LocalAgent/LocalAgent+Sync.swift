@@ -14,6 +14,8 @@ struct SyncState {
     var retryDelay = Nanoseconds.zero
     var retryAt: ContinuousClock.Instant?
     var fullSyncs: UInt64 = 0
+    /// The catalog has refused something since the last full sync.
+    var wasRefused = false
 }
 
 extension LocalAgent {
@@ -25,7 +27,10 @@ extension LocalAgent {
             let now = ContinuousClock.now
             if now >= nextFullSync {
                 let succeeded = await self.fullSync()
-                let wait = succeeded ? self.settings.syncInterval : self.waitAfterFailure()
+                let wait =
+                    succeeded
+                    ? self.sync.wasRefused ? self.waitAfterRefusal : self.settings.syncInterval
+                    : self.waitAfterFailure()
                 nextFullSync = .now + (wait + self.spread.below(wait)).duration
                 continue
             }
@@ -33,6 +38,7 @@ extension LocalAgent {
             let isDue = self.sync.fullSyncs > 0 && (self.registrations.hasDue || !self.nodeSynced)
             if isDue, self.sync.retryAt.map({ now >= $0 }) ?? true {
                 await self.pushChanges()
+                if self.sync.wasRefused { nextFullSync = min(nextFullSync, .now + self.waitAfterRefusal.duration) }
                 continue
             }
             var wakeAt = nextFullSync
@@ -43,6 +49,9 @@ extension LocalAgent {
             await self.sleep(until: wakeAt)
         }
     }
+
+    /// What is refused may be granted soon: the name of a node whose disk was lost is free when its lease has run out.
+    private var waitAfterRefusal: Nanoseconds { min(self.settings.failedSyncInterval, self.settings.syncInterval) }
 
     /// Before the first full sync nothing is written, so its tries follow each other more closely.
     private func waitAfterFailure() -> Nanoseconds {
@@ -95,6 +104,7 @@ extension LocalAgent {
             of: before, node: self.nodeRow, from: catalog, comparesOutput: self.settings.checkUpdateInterval == .zero)
         await self.take(difference, seen: before)
         self.sync.fullSyncs += 1
+        self.sync.wasRefused = false
         self.sync.retryAt = nil
         self.sync.retryDelay = .zero
         return await self.pushChanges()
@@ -204,6 +214,7 @@ extension LocalAgent {
     }
 
     private func reject(_ item: SyncCommand, text: String) {
+        self.sync.wasRefused = true
         self.logger.error(
             "the catalog refused a local registration; the next full sync tries again",
             metadata: ["node": "\(self.settings.nodeName)", "reason": "\(text)"])

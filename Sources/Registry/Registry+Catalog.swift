@@ -22,6 +22,8 @@ extension Registry {
             throw .invalid("Must provide node and address")
         }
         let existing = self.nodes.get(foldedKey(node.name))
+        // Whoever judged the node did so before it was deregistered. Nobody could reach what this would bring back.
+        if existing == nil, node.address.isEmpty { throw .invalid("Node \(quoted(node.name)) is not registered") }
         if existing == nil || !register.skipNodeUpdate {
             do {
                 try self.ensureNode(&node, &context)
@@ -90,6 +92,8 @@ extension Registry {
                 }
             } else if let why = self.nameConflict(of: node, allowingNoID: true) {
                 throw .invalid("Error while renaming Node ID: \(quoted(node.id)): \(why)")
+            } else {
+                self.removeDeadAgent(named: node.name, &context)
             }
         }
         let key = foldedKey(node.name)
@@ -105,6 +109,16 @@ extension Registry {
         self.tableIndexes.nodes = context.index
         context.touch(.nodes, key)
         self.bumpServices(on: node.name, &context)
+    }
+
+    /// An agent that has lost its disk comes back under its name with another id, and knows nothing of what it had
+    /// registered: nobody would ever check or remove that. A node without the agent's check was registered by hand, and
+    /// keeps what it has.
+    private mutating func removeDeadAgent(named name: String, _ context: inout ApplyContext) {
+        guard let other = self.nodes.get(foldedKey(name)), !other.id.isEmpty,
+            self.checks.contains(onNodeKey(other.name, Self.agentCheckID))
+        else { return }
+        self.removeNode(other.name, &context)
     }
 
     /// A name belongs to the node that has it as long as that node's agent is alive; a node without the agent's check

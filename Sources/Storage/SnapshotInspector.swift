@@ -21,19 +21,26 @@ public enum SnapshotInspector {
         public var rows: UInt64
     }
 
-    /// All snapshots, newest first; every byte of them is read.
-    public static func summaries(_ store: SnapshotStore) throws(StorageError) -> [Summary] {
+    /// All snapshots, newest first; every byte of them is read. `inUse`: a server works with them meanwhile. Then their
+    /// SHA-256 must do, for a registry loaded on trial would take the server's memory once more; and one that goes away
+    /// while it is looked at is left out.
+    public static func summaries(_ store: SnapshotStore, inUse: Bool = false) throws(StorageError) -> [Summary] {
         var summaries: [Summary] = []
         for name in try store.described() {
+            let path = store.path(name, "db")
+            let size = try store.fileSystem.size(path)
             var summary = Summary(
-                name: name, meta: try store.description(name),
-                bytes: try store.fileSystem.size(store.path(name, "db")) ?? 0,
-                rows: [], flaw: nil)
+                name: name, meta: try store.description(name), bytes: size ?? 0, rows: [], flaw: nil)
             if let meta = summary.meta {
-                do throws(StorageError) { _ = try store.load(meta) } catch { summary.flaw = "\(error)" }
+                do throws(StorageError) {
+                    if inUse { try store.check(path, meta) } else { _ = try store.load(meta) }
+                } catch {
+                    summary.flaw = "\(error)"
+                }
             } else {
                 summary.flaw = "its description is damaged"
             }
+            if inUse, summary.flaw != nil, try store.fileSystem.size(store.path(name, "meta")) == nil { continue }
             if let rows = try? Self.counts(store, name) { summary.rows = rows }
             summaries.append(summary)
         }

@@ -203,12 +203,14 @@ final class AcceptorHandler: ChannelInboundHandler {
         self.watch(context)
     }
 
-    /// Looks for silence from time to time.
+    /// Looks for silence from time to time, and whether the peer is still welcome.
     private func watch(_ context: ChannelHandlerContext) {
         self.deadline = context.eventLoop.assumeIsolated().scheduleTask(in: self.liveness.checkInterval) {
-            if self.isClosed { return }
+            guard case .ready(let peer) = self.phase else { return }
             if self.liveness.isDead {
                 self.turnAway("nothing was heard for \(self.surroundings.settings.idleTimeout)", context)
+            } else if let reason = self.surroundings.security.complaint(about: self.verified, peer.identity) {
+                self.turnAway(reason, context)
             } else {
                 self.watch(context)
             }

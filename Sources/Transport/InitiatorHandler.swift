@@ -195,9 +195,13 @@ final class InitiatorHandler: ChannelInboundHandler {
 
     private func watch(_ context: ChannelHandlerContext) {
         self.deadline = context.eventLoop.assumeIsolated().scheduleTask(in: self.liveness.checkInterval) {
-            guard case .ready = self.phase else { return }
+            guard case .ready(let peer) = self.phase else { return }
             if self.liveness.isDead {
                 self.fail("nothing was heard for \(self.settings.idleTimeout)", context)
+                return
+            }
+            if let reason = self.connection.surroundings.security.complaint(about: self.verified, peer.identity) {
+                self.fail(.refused(address: self.connection.address, reason: reason), context)
                 return
             }
             // While bytes wait to be written there is no need for more.

@@ -55,6 +55,15 @@ public final class TransportSecurity: Sendable {
 
     func refusalText(for identity: NodeIdentity) -> String? { self.refusal(identity) }
 
+    /// Why a peer whose connection stands is no longer welcome; nil while it is. What was checked when it came does not
+    /// count for ever.
+    func complaint(about peer: VerifiedPeer, _ identity: NodeIdentity) -> String? {
+        if let until = peer.acceptedUntil, until < self.now() {
+            return "the certificate of \(identity) has expired"
+        }
+        return self.refusal(identity)
+    }
+
     /// Fills `peer` with what the peer's certificates prove.
     func verification(into peer: VerifiedPeer) -> NIOSSLCustomVerificationCallback {
         let verifier = self.contexts.verifier
@@ -119,7 +128,7 @@ final class VerifiedPeer: Sendable {
     private enum Outcome: Sendable {
         /// The peer showed no certificate, or the handshake has not got that far.
         case unknown
-        case verified(NodeIdentity)
+        case verified(NodeIdentity, acceptedUntil: UnixSeconds)
         case failed(String)
     }
 
@@ -129,8 +138,8 @@ final class VerifiedPeer: Sendable {
         _ certificates: [NIOSSLCertificate], with verifier: CertificateVerifier, now: UnixSeconds
     ) -> NIOSSLVerificationResult {
         do {
-            let identity = try verifier.verify(chainDER: try certificates.map { try $0.toDERBytes() }, now: now)
-            self.outcome.withLockedValue { $0 = .verified(identity) }
+            let found = try verifier.check(chainDER: try certificates.map { try $0.toDERBytes() }, now: now)
+            self.outcome.withLockedValue { $0 = .verified(found.identity, acceptedUntil: found.acceptedUntil) }
             return .certificateVerified
         } catch {
             self.outcome.withLockedValue { $0 = .failed("\(error)") }
@@ -139,8 +148,13 @@ final class VerifiedPeer: Sendable {
     }
 
     var identity: NodeIdentity? {
-        guard case .verified(let identity) = self.outcome.withLockedValue({ $0 }) else { return nil }
+        guard case .verified(let identity, _) = self.outcome.withLockedValue({ $0 }) else { return nil }
         return identity
+    }
+
+    var acceptedUntil: UnixSeconds? {
+        guard case .verified(_, let until) = self.outcome.withLockedValue({ $0 }) else { return nil }
+        return until
     }
 
     var failure: String? {

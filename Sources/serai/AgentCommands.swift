@@ -2,6 +2,7 @@ import Agent
 import ArgumentParser
 import Certificates
 import Foundation
+import Units
 
 struct AgentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "agent", abstract: "Runs a server or a client agent")
@@ -124,16 +125,30 @@ struct ClusterToken: AsyncParsableCommand {
     @Option(name: .customLong("role"), help: "server or agent.") var role = "agent"
     @Option(name: .customLong("days"), help: "Days until the token expires; 30 for servers, 365 for agents.")
     var days: Int64?
+    @Option(name: .customLong("ttl"), help: "The same as a duration: 90s, 1h30m.") var ttl: String?
     @Option(name: .customLong("out"), help: "File to write; standard output by default.") var out: String?
+
+    /// Seconds; nil for the role's default.
+    private func lifetime() throws -> Int64? {
+        if let ttl {
+            guard self.days == nil else { throw CommandFailure("Error! -days and -ttl say the same: give one") }
+            guard let time = GoDuration.parse(ttl), time >= .seconds(1) else {
+                throw CommandFailure("Error! -ttl must be a duration of at least 1s, not \(ttl)")
+            }
+            return Int64(clamping: time.rawValue / 1_000_000_000)
+        }
+        if let days, !(1...36_500).contains(days) { throw CommandFailure("Error! -days must be from 1 to 36500") }
+        return self.days.map { $0 * UnixSeconds.day }
+    }
 
     func run() async throws {
         guard let role = NodeRole(rawValue: self.role) else {
             throw CommandFailure("Error! -role must be server or agent, not \(self.role)")
         }
-        if let days, !(1...36_500).contains(days) { throw CommandFailure("Error! -days must be from 1 to 36500") }
+        let lifetime = try self.lifetime()
         do {
             let secret = try ClusterSecret.load(from: self.key)
-            let token = try JoinToken(role: role, secret: secret, lifetime: self.days.map { $0 * UnixSeconds.day })
+            let token = try JoinToken(role: role, secret: secret, lifetime: lifetime)
             guard let out else { return Output.line(token.text) }
             try FileSystem.writeSecret(token.text, to: out)
         } catch let error as CertificatesError {

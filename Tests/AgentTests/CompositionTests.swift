@@ -146,6 +146,19 @@ import Testing
             // Forwarded: a write and a linearizable read through the agent.
             #expect(try await nodes.put("agent-1", "/v1/kv/through", "agent").text == "true")
             #expect(try await nodes.get("agent-1", "/v1/kv/through?raw&consistent").text == "agent")
+            // Either role tells how long its certificate is good.
+            for name in ["server-1", "agent-1"] {
+                try await nodes.eventually("expiry", name, "/v1/agent/metrics?format=prometheus") { answer in
+                    let line = answer.text.split(separator: "\n").first {
+                        $0.hasPrefix("consul_agent_tls_cert_expiry ")
+                    }
+                    let left = line.flatMap { Double($0.dropFirst("consul_agent_tls_cert_expiry ".count)) } ?? 0
+                    return abs(left - 72 * 86_400) < 600
+                }
+                let gauges = try await nodes.get(name, "/v1/agent/metrics").json as? [String: Any]
+                let names = (gauges?["Gauges"] as? [[String: Any]])?.map { $0["Name"] as? String }
+                #expect(names?.contains("consul.agent.tls.cert.expiry") == true)
+            }
             try await nodes.eventually("members", "agent-1", "/v1/agent/members") { $0.text.contains("\"agent-1\"") }
             // It leaves: nothing of it stays in the catalog.
             await nodes.stop("agent-1", leaving: true)

@@ -1,3 +1,4 @@
+import Certificates
 import Cluster
 import Foundation
 import Glibc
@@ -14,8 +15,13 @@ import Units
 @Suite(.serialized) struct ServerTests {
     private static let address = "127.\(192 + Int(getpid()) % 60).\(Int(getpid()) / 60 % 250).1"
 
-    private func withServer(_ body: (Server) async throws -> Void) async throws {
-        let directory = NSTemporaryDirectory() + "serai-server-\(getpid())-\(UInt32.random(in: .min ... .max))"
+    private static func freshDirectory() -> String {
+        NSTemporaryDirectory() + "serai-server-\(getpid())-\(UInt32.random(in: .min ... .max))"
+    }
+
+    private func withServer(
+        directory: String = Self.freshDirectory(), _ body: (Server) async throws -> Void
+    ) async throws {
         var settings = ServerSettings(
             dataDirectory: directory, nodeName: "alone", advertiseAddress: Self.address,
             fatal: { Issue.record("the server ended: \($0)") })
@@ -97,6 +103,48 @@ import Units
                 await #expect(throws: ClusterError.self) { try await server.restore { await source.next() } }
             }
             #expect(try await self.value(server, "a") == "2")
+        }
+    }
+
+    @Test func aRunningLogIsLookedAtWithoutItsValues() async throws {
+        try await self.withServer { server in
+            for number in 0..<30 {
+                let command = self.put("key-\(number)", "secret")
+                _ = try await server.propose(command, identity: "", timeout: .seconds(20))
+            }
+            let newest = try await server.lookAtLog(from: nil, count: 5)
+            #expect(
+                newest.entries.map(\.index.rawValue) == Array(newest.lastIndex.rawValue - 4...newest.lastIndex.rawValue)
+            )
+            #expect(newest.entries.last?.text == "kvPut key-29")
+            #expect(newest.commitIndex <= newest.lastIndex && newest.appliedIndex <= newest.commitIndex)
+            #expect(newest.node == server.identity.nodeUUID && !newest.cluster.isEmpty)
+            let first = try await server.lookAtLog(from: .zero, count: 2)
+            #expect(first.entries.map(\.index.rawValue) == [1, 2])
+            #expect(first.entries[0].text == "configuration: voters alone")
+            #expect(try await server.lookAtLog(from: LogIndex(.max), count: 1000).entries.isEmpty)
+            let all = try await server.lookAtLog(from: .zero, count: 1000)
+            #expect(all.entries.count == Int(all.lastIndex.rawValue))
+            #expect(!all.entries.contains { $0.text.contains("secret") })
+            #expect(try await server.lookAtSnapshots().isEmpty)
+            await server.stop()
+            await #expect(throws: ClusterError.self) { try await server.lookAtLog(from: nil, count: 1) }
+        }
+    }
+
+    @Test func aCertificateIsRenewedAtHalfItsLifeAndKeptOnDisk() async throws {
+        let directory = Self.freshDirectory()
+        try await self.withServer(directory: directory) { server in
+            let before = server.certificateExpiry
+            #expect(abs(before - 72 * UnixSeconds.day) < 60)
+            var times = RenewalTimes()
+            await server.renewCertificateIfDue(&times, now: .now().adding(seconds: 35 * UnixSeconds.day))
+            #expect(abs(server.certificateExpiry - before) < 60)
+            await server.renewCertificateIfDue(&times, now: .now().adding(seconds: 36 * UnixSeconds.day))
+            #expect(abs(server.certificateExpiry - before - 36 * UnixSeconds.day) < 60)
+            let kept = try #require(try NodeCredentials.load(from: directory))
+            #expect(abs(kept.expiry.rawValue - UnixSeconds.now().rawValue - server.certificateExpiry) <= 1)
+            #expect(try await self.value(server, "a") == nil)
         }
     }
 

@@ -1,7 +1,9 @@
+import Cluster
 import HTTPAPI
 import Logging
 import Protocol
 import Testing
+import Units
 
 /// The API over a cluster, an agent and a snapshot store in memory, asked without a socket.
 struct Desk {
@@ -16,8 +18,8 @@ struct Desk {
     ) {
         self.cluster = cluster
         self.api = HTTPAPI(
-            cluster: cluster, agent: self.agent, snapshot: self.snapshot, settings: settings, authorizer: authorizer,
-            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+            cluster: cluster, agent: self.agent, snapshot: self.snapshot, debug: FakeDebug(), settings: settings,
+            authorizer: authorizer, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
 
     func ask(
@@ -70,6 +72,38 @@ struct Reply: Sendable {
     var full: String {
         let head = self.headers.map { "\($0.name): \($0.value)" }.joined(separator: "\n")
         return "\(self.status)\n\(head)\n\n\(self.body)"
+    }
+}
+
+/// A log of one hundred entries.
+struct FakeDebug: DebugAccess {
+    func log(from: LogIndex?, count: Int) async throws(ClusterError) -> LogLook {
+        var look = LogLook()
+        look.node = "n"
+        look.cluster = "c"
+        look.format = 1
+        look.term = Term(3)
+        look.firstIndex = LogIndex(1)
+        look.lastIndex = LogIndex(100)
+        look.commitIndex = LogIndex(99)
+        look.appliedIndex = LogIndex(98)
+        look.promisedIndex = LogIndex(97)
+        let start = from?.rawValue ?? 101 - UInt64(count)
+        for index in start..<min(start + UInt64(count), 101) {
+            look.entries.append(.init(index: LogIndex(index), term: Term(3), bytes: 7, text: "kvPut a\(index)"))
+        }
+        return look
+    }
+
+    func snapshots() async throws(ClusterError) -> [SnapshotLook] {
+        [
+            SnapshotLook(
+                name: "snapshot-9-3", index: LogIndex(9), term: Term(3), servers: "voters s1", bytes: 4096,
+                rows: [("nodes", 1), ("kv", 2)], flaw: nil),
+            SnapshotLook(
+                name: "snapshot-5-1", index: nil, term: nil, servers: "", bytes: 0, rows: [],
+                flaw: "its description is damaged"),
+        ]
     }
 }
 

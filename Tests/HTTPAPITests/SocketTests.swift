@@ -142,6 +142,33 @@ import Testing
         try await client.close()
     }
 
+    @Test func shuttingDownAnswersWhoIsAboutToAskAndTellsItThatThisWasTheLastTime() async throws {
+        let desk = self.desk
+        _ = await desk.put("/v1/kv/a", "1")
+        let clients = Mutex<[Client]>([])
+        async let ended: Void = self.serving(desk) { port in
+            for _ in 0..<2 {
+                let client = try await Client(port: port)
+                try await client.send("GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n")
+                #expect(!(try await client.response().head.contains("Connection: close")))
+                clients.withLock { $0.append(client) }
+            }
+        }
+        // Both connections are idle when the listener begins to shut down.
+        #expect(await eventually { clients.withLock { $0.count } == 2 })
+        try await Task.sleep(for: .milliseconds(200))
+        let (asking, silent) = clients.withLock { ($0[0], $0[1]) }
+        try await asking.send("GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n")
+        let last = try await asking.response()
+        #expect(last.body == "1")
+        #expect(last.head.contains("Connection: close\r\n"))
+        #expect(try await asking.isAtEnd())
+        #expect(try await silent.isAtEnd())
+        try await asking.close()
+        try await silent.close()
+        try await ended
+    }
+
     @Test func aValueThatIsTooLargeIsRefusedBeforeItIsSent() async throws {
         let desk = self.desk
         try await self.serving(desk) { port in

@@ -137,7 +137,7 @@ import Units
     }
 
     @Test func whatTheCatalogRefusesWaitsForTheNextFullSync() async throws {
-        let agent = try await self.bench.agent()
+        let agent = try await self.bench.agent { $0.failedSyncInterval = .seconds(3600) }
         try await settled(agent)
         self.bench.cluster.setRefusal("node name is taken")
         let before = self.bench.cluster.attempts
@@ -156,6 +156,20 @@ import Units
         try await eventually("it was tried") { self.bench.cluster.attempts >= 2 }
         self.bench.cluster.setRefusal(nil)
         try await eventually("the service is there") { self.bench.cluster.service("web") != nil }
+        await agent.stop()
+    }
+
+    @Test func aRefusalIsTriedAgainLongBeforeTheNextRegularFullSync() async throws {
+        self.bench.cluster.setRefusal("node name is reserved")
+        let agent = try await self.bench.agent {
+            $0.syncInterval = .seconds(3600)
+            $0.failedSyncInterval = .milliseconds(20)
+        }
+        try await agent.registerService(service("web"), replaceExistingChecks: false)
+        try await eventually("it was tried") { self.bench.cluster.attempts >= 3 }
+        self.bench.cluster.setRefusal(nil)
+        try await eventually("the service is there") { self.bench.cluster.service("web") != nil }
+        try await settled(agent)
         await agent.stop()
     }
 

@@ -55,8 +55,45 @@ struct RegisterTests {
         try world.register(address: "10.0.0.2")
         #expect(world.registry.node(named: "n1").value?.address == "10.0.0.2")
         #expect(world.registry.node(named: "n1").value?.createIndex == 1)
-        try world.register(node: "n2", address: "", skipNodeUpdate: true)
-        #expect(world.registry.node(named: "n2").value?.address == "")
+        try world.register(node: "n2", address: "10.0.0.3", skipNodeUpdate: true)
+        #expect(world.registry.node(named: "n2").value?.address == "10.0.0.3")
+    }
+
+    @Test func anAgentThatComesBackUnderANewIDLeavesNothingOfTheOldOne() throws {
+        var world = World()
+        let alive = Make.check("serfHealth")
+        try world.register(id: idA, service: Make.service("old"), checks: [alive, Make.check("c", service: "old")])
+        // While the old one lives, the name is its own.
+        try world.register(id: idB, address: "10.0.0.2")
+        #expect(world.failure.contains("is reserved by node \(idA)"))
+        var dead = alive
+        dead.status = "critical"
+        try world.register(id: idA, checks: [dead])
+        try world.register(id: idB, address: "10.0.0.2", service: Make.service("new"))
+        #expect(world.registry.node(named: "n1").value?.id == idB)
+        #expect(world.registry.node(withID: idA).value == nil)
+        #expect(world.registry.nodeServices("n1").value?.services.map(\.id) == ["new"])
+        #expect(world.registry.checks(onNode: "n1").value.isEmpty)
+        #expect(world.registry.health(ofService: "old").value.isEmpty)
+    }
+
+    @Test func aNodeThatWasRegisteredByHandKeepsItsServicesUnderANewID() throws {
+        var world = World()
+        try world.register(id: idA, service: Make.service("web"))
+        try world.register(id: idB)
+        #expect(world.registry.node(named: "n1").value?.id == idB)
+        #expect(world.registry.nodeServices("n1").value?.services.map(\.id) == ["web"])
+    }
+
+    @Test func aVerdictOnANodeThatWasDeregisteredDoesNotBringItBack() throws {
+        var world = World()
+        try world.register(address: "10.0.0.1", checks: [Make.check("serfHealth")])
+        try world.deregister(node: "n1")
+        let before = world.registry.hashes
+        try world.register(address: "", checks: [Make.check("serfHealth")], skipNodeUpdate: true)
+        #expect(world.failure == "Node \"n1\" is not registered")
+        #expect(world.registry.hashes == before)
+        #expect(world.registry.allNodes().value.isEmpty)
     }
 
     @Test func aRequestWithoutIDKeepsTheNodes() throws {

@@ -80,18 +80,17 @@ import Units
         let clock = NIOLockedValueBox(UnixSeconds.now())
         let now: @Sendable () -> UnixSeconds = { clock.withLockedValue { $0 } }
         let server = try await TestServer(cluster, now: now)
-        let proxy = try await Proxy.start(to: server.listener.port)
         let client = try TestClient(cluster.credentials(.server, "server-2", 2), now: now)
-        let connection = try client.pool.connection(to: proxy.address)
+        let connection = try client.pool.connection(to: server.address)
         try await eventually("connected") { connection.remote != nil }
         let later = clock.withLockedValue { clock in
             clock = clock.adding(seconds: 80 * UnixSeconds.day)
             return clock
         }
-        // What stands goes on.
-        _ = try await connection.call(httpRequest(), timeout: .seconds(30))
-        proxy.cut()
-        try await eventually("expired") { client.failures.contains { $0.contains("certificate expired") } }
+        // What stands is closed, and no other takes its place.
+        try await eventually("closed") { connection.remote == nil }
+        try await eventually("refused") { client.failures.contains { $0.contains("certificate expired") } }
+        #expect(connection.remote == nil)
         try server.security.update(cluster.credentials(.server, "server-1", 1, now: later))
         try client.security.update(cluster.credentials(.server, "server-2", 2, now: later))
         try await eventually("connected again") { connection.remote != nil }
@@ -99,8 +98,36 @@ import Units
             try client.security.update(cluster.credentials(.server, "server-3", 3, now: later))
         }
         client.pool.shutdown()
-        await proxy.stop()
         await server.stop()
+    }
+
+    @Test func aConnectionOutlivesNoCertificateAtEitherEnd() async throws {
+        let cluster = try TestCluster()
+        let start = UnixSeconds.now()
+        // 72 days, and the hour that clocks may differ by.
+        let nearEnd = start.adding(seconds: 72 * UnixSeconds.day + UnixSeconds.hour - 60)
+        let pastEnd = nearEnd.adding(seconds: 120)
+        for isServersClock in [true, false] {
+            let clock = NIOLockedValueBox(start)
+            let moving: @Sendable () -> UnixSeconds = { clock.withLockedValue { $0 } }
+            let standing: @Sendable () -> UnixSeconds = { start }
+            let server = try await TestServer(cluster, now: isServersClock ? moving : standing)
+            let client = try TestClient(
+                cluster.credentials(.server, "server-2", 2), now: isServersClock ? standing : moving)
+            let connection = try client.pool.connection(to: server.address)
+            try await eventually("connected") { connection.remote != nil }
+            clock.withLockedValue { $0 = nearEnd }
+            // Longer than the time between two looks.
+            try await Task.sleep(for: .seconds(2))
+            #expect(connection.remote != nil)
+            clock.withLockedValue { $0 = pastEnd }
+            let name = isServersClock ? "server-2" : "server-1"
+            try await eventually("closed, and both ends know why") {
+                client.failures.contains { $0.contains(name) && $0.contains("has expired") }
+            }
+            client.pool.shutdown()
+            await server.stop()
+        }
     }
 
     @Test func aRevokedNodeIsToldSo() async throws {
@@ -114,10 +141,10 @@ import Units
         let client = try TestClient(server: 2, cluster)
         let connection = try client.pool.connection(to: server.address)
         try await eventually("connected") { connection.remote != nil }
-        revoked.withLockedValue { $0 = true }
         server.listener.disconnect(NodeID(3))
         _ = try await connection.call(httpRequest(), timeout: .seconds(30))
-        server.listener.disconnect(NodeID(2))
+        // Its connection stands, and is closed for it.
+        revoked.withLockedValue { $0 = true }
         try await eventually("refused") { client.failures.contains { $0.contains("this node was revoked") } }
         #expect(connection.remote == nil)
         let error = try #require(await callFailure(connection))

@@ -64,6 +64,9 @@ extension RouteTable {
             .get("/v1/agent/health/service/id/*", of: .service, AgentServiceHandlers.healthByID),
             .get("/v1/agent/health/service/name/*", of: .service, AgentServiceHandlers.healthByName),
 
+            .get("/v1/internal/debug/log", of: .operator, DebugHandlers.log),
+            .get("/v1/internal/debug/snapshot", of: .operator, DebugHandlers.snapshots),
+
             .get("/v1/agent/checks", of: .agent, AgentCheckHandlers.list),
             .put("/v1/agent/check/register", of: .agent, AgentCheckHandlers.register),
             .put("/v1/agent/check/deregister/*", of: .agent, AgentCheckHandlers.deregister),

@@ -68,9 +68,11 @@ final class HTTPAssembler: ChannelDuplexHandler {
     private static let waitingMax = 16
     /// Up to this size head and body go out in one piece.
     private static let copiedBodyMax = 4096
+    /// The connection closes as soon as no request is open.
     private var isDraining = false
     private var lastActivity = NIODeadline.now()
     private var idleCheck: Scheduled<Void>?
+    private var parting: Scheduled<Void>?
 
     init(
         signal: ConnectionSignal, limits: ConnectionLimits, policy: String,
@@ -180,7 +182,8 @@ final class HTTPAssembler: ChannelDuplexHandler {
             // The connection may be gone.
             guard assembler.isAnswering else { return }
             assembler.isAnswering = false
-            assembler.write(response, withoutBody: isHead, closes: closes || response.closes, context)
+            let isLast = closes || response.closes || assembler.signal.ending == .draining
+            assembler.write(response, withoutBody: isHead, closes: isLast, context)
             assembler.passWaiting(context)
         }
         if !isTaken { self.isAnswering = false }
@@ -285,6 +288,7 @@ final class HTTPAssembler: ChannelDuplexHandler {
     }
 
     private func forget() {
+        self.parting?.cancel()
         self.isAnswering = false
         self.waiting.removeAll()
     }
@@ -299,12 +303,21 @@ final class HTTPAssembler: ChannelDuplexHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case .inputClosed? = event as? ChannelEvent { self.signal.end(.closed) }
         if event is ChannelShouldQuiesceEvent {
-            self.isDraining = true
+            // From here on answers say that they are the last.
             self.signal.end(.draining)
-            if self.unanswered == 0 { context.close(promise: nil) }
+            self.closeWhenIdle(after: self.limits.parting, context: context)
             return
         }
         context.fireUserInboundEventTriggered(event)
+    }
+
+    private func closeWhenIdle(after time: TimeAmount, context: ChannelHandlerContext) {
+        let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        self.parting = context.eventLoop.scheduleTask(in: time) {
+            let (assembler, context) = loopBound.value
+            assembler.isDraining = true
+            if assembler.unanswered == 0 { assembler.lingerThenClose(context: context) }
+        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

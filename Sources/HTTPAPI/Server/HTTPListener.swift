@@ -14,6 +14,9 @@ struct ConnectionLimits: Sendable {
     var idleCheckInterval: TimeAmount = .seconds(15)
     /// How long a connection that closes goes on reading what the client still sends.
     var linger: TimeAmount = .milliseconds(500)
+    /// How long a connection without a request is kept when the listener shuts down: a client that is about to ask is
+    /// still answered, and told that it was the last time.
+    var parting: TimeAmount = .seconds(1)
     var headers = 80 * 1024
 }
 
@@ -100,7 +103,7 @@ struct HTTPConnections: ServerChildChannel {
                         while try await reader.nextChunk() != nil {}
                     case .tooLarge(let head, let size):
                         let response = self.api.refuseTooLarge(head, size: size)
-                        try await self.send(response, to: head, outbound)
+                        try await self.send(response, to: head, connection, outbound)
                     case .chunk, .end: break
                     }
                 }
@@ -116,13 +119,14 @@ struct HTTPConnections: ServerChildChannel {
         _ outbound: NIOAsyncChannelOutboundWriter<Outgoing>
     ) async throws {
         let response = await self.api.respond(to: head, body: body, stream: stream, connection: connection.signal)
-        try await self.send(response, to: head, outbound)
+        try await self.send(response, to: head, connection, outbound)
     }
 
     private func send(
-        _ response: APIResponse, to head: HTTPRequestHead, _ outbound: NIOAsyncChannelOutboundWriter<Outgoing>
+        _ response: APIResponse, to head: HTTPRequestHead, _ connection: Connection,
+        _ outbound: NIOAsyncChannelOutboundWriter<Outgoing>
     ) async throws {
-        let closes = response.closes || !head.isKeepAlive
+        let closes = response.closes || !head.isKeepAlive || connection.signal.ending == .draining
         let policy = self.api.settings.defaultPolicy
         guard let stream = response.stream else {
             let encoded = response.encodedHead(
