@@ -33,7 +33,9 @@ extension Server {
     public func propose(
         _ command: LogCommand, identity: String, timeout: Nanoseconds
     ) async throws(ClusterError) -> LogResult {
-        try await Self.waiting { self.propose(command, identity: identity, timeout: timeout, number: nil, completion: $0) }
+        try await Self.waiting {
+            self.propose(command, identity: identity, timeout: timeout, number: nil, completion: $0)
+        }
     }
 
     public func propose(
@@ -176,7 +178,8 @@ extension Server {
     private static func waiting<Value: Sendable>(
         _ body: (@escaping @Sendable (Result<Value, ClusterError>) -> Void) -> Void
     ) async throws(ClusterError) -> Value {
-        let result = await withCheckedContinuation { (continuation: CheckedContinuation<Result<Value, ClusterError>, Never>) in
+        let result = await withCheckedContinuation {
+            (continuation: CheckedContinuation<Result<Value, ClusterError>, Never>) in
             body { continuation.resume(returning: $0) }
         }
         return try result.get()

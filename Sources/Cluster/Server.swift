@@ -94,9 +94,10 @@ public final class Server: Sendable {
     }
 
     /// Answers a quick request on the loop that it came in by; false when it is none.
-    public typealias HTTPOnLoop = @Sendable (
-        PeerHTTPRequest, _ agent: String, any EventLoop, @escaping @Sendable (PeerHTTPResponse) -> Void
-    ) -> Bool
+    public typealias HTTPOnLoop =
+        @Sendable (
+            PeerHTTPRequest, _ agent: String, any EventLoop, @escaping @Sendable (PeerHTTPResponse) -> Void
+        ) -> Bool
 
     public func setFaces(
         http: @escaping @Sendable (PeerHTTPRequest, _ agent: String) async -> PeerHTTPResponse,

@@ -71,7 +71,7 @@ extension LogStorage {
     }
 
     func checkpoint() throws(StorageError) {
-        let code = sqlite3_wal_checkpoint_v2(self.file.connection, nil, SQLITE_CHECKPOINT_RESTART, nil, nil)
+        let code = sqlite3_wal_checkpoint_v2(self.file.connection, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
         if code != SQLITE_OK { throw self.fail(self.file.failure(code), "moving the write-ahead log into raft.db") }
         self.file.walPages = 0
     }

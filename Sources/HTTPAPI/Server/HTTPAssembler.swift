@@ -44,9 +44,10 @@ final class HTTPAssembler: ChannelDuplexHandler {
 
     /// Answers a request without the connection's task: calls the reply once, on the event loop. False: nothing has
     /// happened.
-    typealias LoopResponder = @Sendable (
-        HTTPRequestHead, ByteBuffer, any EventLoop, @escaping @Sendable (APIResponse) -> Void
-    ) -> Bool
+    typealias LoopResponder =
+        @Sendable (
+            HTTPRequestHead, ByteBuffer, any EventLoop, @escaping @Sendable (APIResponse) -> Void
+        ) -> Bool
 
     private let rule: @Sendable (HTTPRequestHead) -> BodyRule
     private let responder: LoopResponder

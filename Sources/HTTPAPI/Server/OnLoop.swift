@@ -8,7 +8,8 @@ import Units
 extension HTTPAPI {
     /// `reply` is called once, on `loop`. False: nothing has happened, the request takes the ordinary way.
     func respondOnLoop(
-        to head: HTTPRequestHead, body: ByteBuffer, _ loop: any EventLoop, _ reply: @escaping @Sendable (APIResponse) -> Void
+        to head: HTTPRequestHead, body: ByteBuffer, _ loop: any EventLoop,
+        _ reply: @escaping @Sendable (APIResponse) -> Void
     ) -> Bool {
         var uri = head.uri
         let isKey = uri.withUTF8 { $0.count >= 7 && $0[4] == UInt8(ascii: "k") && $0[5] == UInt8(ascii: "v") }
