@@ -43,10 +43,12 @@ public struct Message: Sendable, Equatable {
         public var readPosition: UInt64
         /// Counts the leader's messages to this follower; echoed, so that late answers can be told from new ones.
         public var sequence: UInt64
+        /// The leader has heard that the receiver is in quarantine, and counts nothing that it said before.
+        public var knowsQuarantine: Bool
 
         public init(
             previousIndex: LogIndex, previousTerm: Term, entries: [Entry], commit: LogIndex, readPosition: UInt64,
-            sequence: UInt64
+            sequence: UInt64, knowsQuarantine: Bool = false
         ) {
             self.previousIndex = previousIndex
             self.previousTerm = previousTerm
@@ -54,6 +56,7 @@ public struct Message: Sendable, Equatable {
             self.commit = commit
             self.readPosition = readPosition
             self.sequence = sequence
+            self.knowsQuarantine = knowsQuarantine
         }
     }
 

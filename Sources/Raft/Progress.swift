@@ -28,6 +28,9 @@ public struct Progress: Sendable, Equatable {
     public internal(set) var lastContact: Instant
     /// Its disk may have lost entries: it counts in no quorum.
     public internal(set) var isQuarantined = false
+    /// The newest sequence when it was last heard to be in quarantine. Without that mark, answers up to here are what the
+    /// server said before it lost entries.
+    var quarantinedThrough: UInt64 = 0
     public internal(set) var appliedIndex = LogIndex.zero
 
     /// Probe: an append is on its way. Cleared by an answer or the next heartbeat.
@@ -74,6 +77,13 @@ public struct Progress: Sendable, Equatable {
     func hasNews(commit: LogIndex, readPosition: UInt64) -> Bool {
         if readPosition > self.readPositionSent { return true }
         return self.state == .replicate && commit > self.commitSent && self.commitSent < self.nextIndex.previous
+    }
+
+    /// It says that it is in quarantine. What it said before, it may no longer hold.
+    mutating func heardOfQuarantine() {
+        if !self.isQuarantined { self.matchIndex = .zero }
+        self.isQuarantined = true
+        self.quarantinedThrough = self.sequence
     }
 
     mutating func becomeProbe(nextIndex: LogIndex) {

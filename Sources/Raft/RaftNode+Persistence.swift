@@ -168,18 +168,18 @@ extension RaftNode {
         }
     }
 
-    /// The first word of a leader while in quarantine: the mark on disk may be lower than what was acknowledged.
-    mutating func raiseQuarantine(to commit: LogIndex) {
-        guard let until = self.quarantinedUntil, !self.hasHeardCommit else { return }
-        self.hasHeardCommit = true
-        self.quarantinedUntil = max(until, commit)
+    /// The leader knows of the quarantine, and counts nothing that this server accepted before its disk lost entries. So
+    /// whatever was committed with the help of that lies at or below the commit index that it told first.
+    mutating func healQuarantine(by commit: LogIndex) {
+        guard self.quarantinedUntil != nil, self.healing?.term != self.term else { return }
+        self.healing = (self.term, commit)
     }
 
     mutating func liftQuarantineIfHealed() {
-        // What this server may have acknowledged is committed, if anywhere, below the first commit index that a leader
-        // told, or below the first entry of that leader's own term.
-        guard let until = self.quarantinedUntil, self.hasHeardCommit, self.commitIndex >= until,
-            self.log.term(at: self.commitIndex) == self.term, self.durableIndex >= self.commitIndex
+        // What was committed in earlier terms lies below the first entry of this leader's own term (§3.6.2).
+        guard self.quarantinedUntil != nil, let healing = self.healing, healing.term == self.term,
+            self.commitIndex >= healing.commit, self.log.term(at: self.commitIndex) == self.term,
+            self.durableIndex >= self.commitIndex
         else { return }
         self.quarantinedUntil = nil
         self.trace(.quarantineLifted(at: self.commitIndex))

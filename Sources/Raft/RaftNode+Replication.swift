@@ -113,10 +113,12 @@ extension RaftNode {
     ) -> Message.Append {
         var readPosition: UInt64 = 0
         var sequence: UInt64 = 0
+        var knowsQuarantine = false
         let commit = self.commitIndex
         self.withLeader { leader in
             readPosition = leader.reads.position
             guard let position = leader.position(of: peer) else { return }
+            knowsQuarantine = leader.peers[position].progress.isQuarantined
             let wantsAnswer =
                 !entries.isEmpty || readPosition > leader.peers[position].progress.readPositionSent
                 || leader.peers[position].progress.commitSent >= min(commit, previous)
@@ -129,7 +131,7 @@ extension RaftNode {
         }
         return Message.Append(
             previousIndex: previous, previousTerm: previousTerm, entries: entries, commit: commit,
-            readPosition: readPosition, sequence: sequence)
+            readPosition: readPosition, sequence: sequence, knowsQuarantine: knowsQuarantine)
     }
 
     // MARK: - Entries from disk
@@ -166,7 +168,7 @@ extension RaftNode {
 
     mutating func receiveAppend(_ append: Message.Append, from peer: NodeID, at now: Instant) {
         self.heard(from: peer, at: now)
-        self.raiseQuarantine(to: append.commit)
+        if append.knowsQuarantine { self.healQuarantine(by: append.commit) }
         // While a snapshot is being loaded nothing is appended; the heartbeats that go with it are answered.
         if self.installing != nil, append.previousIndex > .zero || !append.entries.isEmpty { return }
         guard self.isWellFormed(append) else {
@@ -263,12 +265,15 @@ extension RaftNode {
             self.trace(.ignored("answer of \(peer) to an append that was never sent"))
             return
         }
+        let isOld = !response.quarantined && response.sequence <= leader.peers[position].progress.quarantinedThrough
         self.withProgress(of: peer) {
             $0.lastContact = now
-            $0.isQuarantined = response.quarantined
+            if response.quarantined { $0.heardOfQuarantine() } else if !isOld { $0.isQuarantined = false }
             $0.appliedIndex = response.applied
             $0.readPosition = max($0.readPosition, response.readPosition)
         }
+        // From before its disk lost entries: it may have accepted what it holds no more.
+        if isOld, response.sequence > 0 { return self.confirmReads() }
         if response.rejected {
             self.repair(peer, response)
         } else {

@@ -55,9 +55,10 @@ public struct RaftNode: Sendable {
     var snapshot: SnapshotMeta?
     /// The snapshot that is being loaded; appends wait.
     var installing: SnapshotMeta?
+    /// Set while in quarantine; how far the disk says that it once went.
     public internal(set) var quarantinedUntil: LogIndex?
-    /// A leader's commit index was heard since this server started in quarantine.
-    var hasHeardCommit = false
+    /// The commit index that a leader told when it first showed that it knows of the quarantine, and its term.
+    var healing: (term: Term, commit: LogIndex)?
     var isDiskFull = false
 
     // Durability: what is gathered for the next batch, what is on its way to disk, who waits for it.

@@ -57,7 +57,7 @@ public struct RestoredState: Sendable {
     /// Entries from the log's tail, to fill the cache and to apply; contiguous up to `lastIndex`.
     public var tail: [Entry]
     public var commitHint: LogIndex
-    /// Set when the disk holds less than it once promised: the index up to which it must heal before it may vote.
+    /// Set when the disk holds less than it once promised: how far it went. This server may not vote before it has healed.
     public var quarantinedUntil: LogIndex?
 
     public struct TermRun: Sendable, Equatable {

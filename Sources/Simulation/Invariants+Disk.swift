@@ -58,6 +58,11 @@ extension Invariants {
                 baseIndex: meta.index.rawValue, baseTerm: meta.term.rawValue,
                 baseChain: self.committedChain(at: meta.index.rawValue) ?? 0)
             self.subjects[slot].configurations = [(meta.configurationIndex.rawValue, meta.configuration)]
+        } else if last < self.subjects[slot].durable.baseIndex {
+            // Its newest snapshot is gone, too; it begins after an older one, or with nothing.
+            self.subjects[slot].durable = LogMirror(
+                baseIndex: last, baseTerm: self.committedTerms[Int(last)], baseChain: self.committedChain(at: last) ?? 0
+            )
         } else {
             self.subjects[slot].durable.truncate(from: last + 1)
         }

@@ -61,6 +61,8 @@ public struct Tally: Sendable, Equatable {
     public var dropped = 0
     public var corrupted = 0
     public var committed = 0
+    /// Entries that leaders sent, each time they did.
+    public var entriesSent = 0
     /// Level 1: keys locked, and sessions that a leader ended because their time was up.
     public var locks = 0
     public var expirations = 0
@@ -85,6 +87,7 @@ public struct Tally: Sendable, Equatable {
         self.dropped += other.dropped
         self.corrupted += other.corrupted
         self.committed += other.committed
+        self.entriesSent += other.entriesSent
         self.locks += other.locks
         self.expirations += other.expirations
         for index in self.faults.indices { self.faults[index] += other.faults[index] }

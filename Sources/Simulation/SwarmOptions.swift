@@ -157,7 +157,17 @@ extension SwarmOptions {
         if random.chance(0.6) { self.snapshotThreshold = random.within(3...60) }
         self.trailing = random.chance(0.3) ? 0 : random.within(0...20)
         self.checkpointPages = [8, 20, 100, 1_000][random.below(4)]
-        if random.chance(0.3) { self.bulk = random.within(10...300) }
+        if random.chance(0.3) {
+            // As much as the windows let through in a few rounds, or nothing else would be done.
+            let isNarrow = self.raft.appendBytes.rawValue < 200 || self.raft.inflightBytes.rawValue < 200
+            let window = (isNarrow ? 1 : self.raft.appendEntriesMax) * self.raft.inflightMessagesMax
+            self.bulk = min(random.within(10...300), 10 * window)
+        }
+        // Where one server that is away stops all work, less goes wrong and more is asked.
+        if self.servers < 3 {
+            self.clients = max(self.clients, 3)
+            self.faultGap = max(self.faultGap, 2_500 * Self.millisecond)
+        }
         // So much at once that whatever happens within it shares a batch.
         if random.chance(0.1) { self.gather = random.within(3...150) * Self.millisecond }
     }

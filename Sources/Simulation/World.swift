@@ -93,6 +93,7 @@ final class World {
 
     func send(_ message: Message, from slot: Int, frame: [UInt8] = []) {
         guard let to = self.slot(of: message.to), to != slot else { return }
+        if case .append(let append) = message.body { self.tally.entriesSent += append.entries.count }
         self.record(
             .sent, slot: slot, peer: to, MessageDigest.code(message), message.term.rawValue,
             note: MessageDigest.name(message))

@@ -47,7 +47,7 @@ extension LogStorage {
             restored: self.restoredState(scan, snapshot: snapshot), registry: nil, findings: scan.findings)
     }
 
-    /// Lets this server vote again: its log holds everything up to the mark, as the leader's commit index proves.
+    /// Lets this server vote again: it holds everything that was ever committed with its help (`docs/raft-contract.md`).
     public func liftQuarantine() throws(StorageError) {
         try self.ensureUsable()
         guard self.promise.quarantinedUntil != nil else { return }

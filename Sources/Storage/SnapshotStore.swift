@@ -119,8 +119,8 @@ public struct SnapshotStore: Sendable {
     /// Gives a complete, synced file its name, and then its description.
     func publish(_ path: String, _ meta: SnapshotMeta) throws(StorageError) {
         let name = Self.name(meta)
-        if try self.description(name) == meta, try self.fileSystem.size(self.path(name, "db")) == meta.totalBytes {
-            // The same bytes are there already.
+        if try self.description(name) == meta, try self.isWhole(self.path(name, "db"), meta) {
+            // The same bytes are there already. Not only the same name and size: a damaged file must give way to a good one.
             return try self.fileSystem.remove(path)
         }
         // An older file of this name must not be taken for the new one, nor the other way round.
@@ -134,6 +134,11 @@ public struct SnapshotStore: Sendable {
         try self.fileSystem.sync(temporary)
         try self.fileSystem.rename(temporary, to: self.path(name, "meta"))
         try self.fileSystem.syncDirectory(self.directory)
+    }
+
+    private func isWhole(_ path: String, _ meta: SnapshotMeta) throws(StorageError) -> Bool {
+        guard try self.fileSystem.size(path) == meta.totalBytes else { return false }
+        return try self.digest(path) == meta.sha256
     }
 
     /// Removes all but the newest; the description first, since without it a file no longer counts.

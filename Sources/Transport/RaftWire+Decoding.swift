@@ -92,7 +92,7 @@ extension RaftWire {
             previousIndex: previousIndex, previousTerm: previousTerm, entries: entries,
             commit: try Self.index(wire.commit, "commit"),
             readPosition: try Self.number(wire.readPosition, "read_position"),
-            sequence: try Self.number(wire.sequence, "sequence"))
+            sequence: try Self.number(wire.sequence, "sequence"), knowsQuarantine: wire.knowsQuarantine)
     }
 
     private static func decode(_ wire: PeerAppendResponse) throws(RaftWireError) -> Raft.Message.AppendResponse {

@@ -68,6 +68,7 @@ public enum RaftWire {
         wire.entries = append.entries.map(Self.encode)
         wire.readPosition = append.readPosition
         wire.sequence = append.sequence
+        wire.knowsQuarantine = append.knowsQuarantine
         return wire
     }
 

@@ -55,7 +55,7 @@ struct Report {
         print(
             "\(total.events) events, \(total.messages) messages (\(total.dropped) lost, \(total.corrupted) damaged), "
                 + "\(total.writes) writes, \(total.reads) reads, \(total.unknowns) of unknown outcome, "
-                + "\(total.committed) entries, \(total.elections) elections, \(total.crashes) crashes, "
+                + "\(total.committed) entries (sent \(total.entriesSent) times), \(total.elections) elections, \(total.crashes) crashes, "
                 + "\(total.snapshotsTaken) snapshots taken, \(total.snapshotsInstalled) installed, "
                 + "\(total.membershipChanges) membership changes, \(total.transfers) transfers, "
                 + "\(total.locks) keys locked, \(total.expirations) sessions expired")

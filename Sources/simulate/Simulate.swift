@@ -164,7 +164,7 @@ extension RunReport {
         }
         return """
             \(tally.virtualNanoseconds / 1_000_000_000) virtual seconds, \(tally.events) events, \(tally.writes) writes, \
-            \(tally.reads) reads, \(tally.unknowns) unknown, \(tally.committed) entries, \(tally.elections) elections, \
+            \(tally.reads) reads, \(tally.unknowns) unknown, \(tally.committed) entries (sent \(tally.entriesSent) times), \(tally.elections) elections, \
             \(tally.crashes) crashes, \(tally.snapshotsTaken)+\(tally.snapshotsInstalled) snapshots, \
             \(tally.membershipChanges) membership changes, \(tally.transfers) transfers, \(tally.messages) messages
             faults: \(faults.isEmpty ? "none" : faults.joined(separator: ", "))

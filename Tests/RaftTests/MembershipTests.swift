@@ -255,6 +255,69 @@ import Units
         #expect(stage.receive(3, from: 2, term: 3, .timeoutNow).messages.isEmpty)
     }
 
+    /// Server 3 of a settled cluster that server 1 leads in term 2, log up to 3, comes back without its last `lost` entries.
+    private func stageWithLoss(of lost: Int, mark: UInt64, _ before: (Stage) -> Void = { _ in }) -> Stage {
+        let stage = Stage(voters: [1, 2, 3])
+        stage.elect(1)
+        stage.propose(1, "a")
+        stage.settle()
+        stage.beat(1)
+        before(stage)
+        var disk = stage.disks[3] ?? Stage.Disk()
+        disk.quarantinedUntil = LogIndex(mark)
+        disk.entries.removeLast(lost)
+        stage.start(3, disk)
+        return stage
+    }
+
+    @Test func whatWasAcceptedBeforeTheDiskLostItIsNotCountedAfterwards() {
+        // The leader's own disk is slow; server 3 accepts (4, term 2), and loses it before its answer arrives.
+        var answers: [Message] = []
+        let stage = self.stageWithLoss(of: 1, mark: 3) { stage in
+            stage.isolated = [2]
+            stage.slowDisks = [1]
+            stage.propose(1, "b")
+            stage.deliver(to: 3)
+            answers = stage.mail
+            stage.mail = []
+        }
+        #expect(answers.count == 1)
+        stage.timeout(1)
+        stage.deliver(to: 3)
+        stage.deliver(to: 1)
+        stage.drop()
+        #expect(stage[1].progress.first { $0.id == NodeID(3) }?.progress.isQuarantined == true)
+        for answer in answers { stage.hand(answer) }
+        #expect(stage[1].progress.first { $0.id == NodeID(3) }?.progress.isQuarantined == true)
+        stage.drop()
+        stage.persist(1)
+        #expect(stage[1].commitIndex == LogIndex(3), "entry 4 is on one disk of three")
+    }
+
+    @Test func aServerHealsUpToWhatTheLeaderHasCommittedOnceItKnowsOfTheLoss() {
+        // The mark on the disk is too low: entry 4 had been accepted, too, and the leader may count that until it knows.
+        let stage = self.stageWithLoss(of: 1, mark: 2)
+        stage.receive(3, from: 1, term: 2, append(after: 2, term: 2, [], commit: 2, sequence: 10))
+        #expect(stage[3].isQuarantined)
+        stage.receive(
+            3, from: 1, term: 2, append(after: 2, term: 2, [], commit: 4, sequence: 11, knowsQuarantine: true))
+        #expect(stage[3].isQuarantined)
+        stage.receive(
+            3, from: 1, term: 2, append(after: 2, term: 2, [2], commit: 3, sequence: 12, knowsQuarantine: true))
+        #expect(stage[3].isQuarantined)
+        stage.receive(
+            3, from: 1, term: 2, append(after: 3, term: 2, [2], commit: 4, sequence: 13, knowsQuarantine: true))
+        #expect(!stage[3].isQuarantined)
+    }
+
+    @Test func aServerHealsThoughTheLogIsShorterThanItOnceWas() {
+        // It held entries of a leader that was replaced before they were committed: they will never be there again.
+        let stage = self.stageWithLoss(of: 1, mark: 400)
+        stage.beat(1)
+        stage.beat(1)
+        #expect(!stage[3].isQuarantined && stage[3].commitIndex == LogIndex(3))
+    }
+
     @Test func aServerInQuarantineCountsAgainOnceItHoldsCommittedWhatItOnceHeld() {
         let stage = Stage(voters: [1, 2, 3])
         stage.elect(1)

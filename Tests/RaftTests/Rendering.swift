@@ -63,6 +63,7 @@ enum Rendering {
         case .append(let append):
             "append after \(append.previousIndex).\(append.previousTerm) \(Self.text(append.entries)) commit \(append.commit)"
                 + (append.readPosition > 0 ? " read \(append.readPosition)" : "") + " #\(append.sequence)"
+                + (append.knowsQuarantine ? " knowing of the quarantine" : "")
         case .appendResponse(let answer): Self.text(answer)
         case .snapshotChunk(let chunk):
             "snapshot \(chunk.meta.index).\(chunk.meta.term) at \(chunk.offset), \(chunk.data.count) bytes"

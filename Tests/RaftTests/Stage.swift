@@ -373,8 +373,7 @@ extension [Directive] {
 /// An append as a test writes it: entries of the given terms after (previous, term).
 func append(
     after previous: UInt64, term previousTerm: UInt64, _ terms: [UInt64] = [], commit: UInt64 = 0,
-    readPosition: UInt64 = 0,
-    sequence: UInt64 = 1
+    readPosition: UInt64 = 0, sequence: UInt64 = 1, knowsQuarantine: Bool = false
 ) -> Message.Body {
     var entries: [Entry] = []
     for (position, term) in terms.enumerated() {
@@ -385,7 +384,7 @@ func append(
         Message.Append(
             previousIndex: LogIndex(previous), previousTerm: Term(previousTerm), entries: entries,
             commit: LogIndex(commit),
-            readPosition: readPosition, sequence: sequence))
+            readPosition: readPosition, sequence: sequence, knowsQuarantine: knowsQuarantine))
 }
 
 func voteRequest(last: UInt64, term: UInt64, pre: Bool = false, transfer: Bool = false) -> Message.Body {

@@ -248,6 +248,22 @@ import Units
         #expect(try receiver.finish(meta).appliedIndex == LogIndex(90))
     }
 
+    @Test func aDamagedSnapshotGivesWayToAGoodCopyOfItself() throws {
+        let sender = try SnapshotStore(directory: "/s", fileSystem: freshDisk())
+        let meta = try self.write(sender)
+        let disk = freshDisk()
+        let receiver = try SnapshotStore(directory: "/r", fileSystem: disk)
+        _ = try receiver.storeChunk(self.chunk(sender, meta, 0, .max))
+        _ = try receiver.finish(meta)
+        let file = try #require(try disk.list("/r").first { $0.hasSuffix(".db") })
+        #expect(disk.flipBit("/r/\(file)", at: 5000, bit: 0))
+        #expect(try receiver.newest().meta == nil)
+        _ = try receiver.storeChunk(self.chunk(sender, meta, 0, .max))
+        _ = try receiver.finish(meta)
+        let newest = try receiver.newest()
+        #expect(newest.meta == meta && newest.findings.isEmpty)
+    }
+
     @Test func aReceivedFileThatIsNotWholeIsThrownAway() throws {
         let sender = try SnapshotStore(directory: "/s", fileSystem: freshDisk())
         let meta = try self.write(sender)

@@ -85,7 +85,8 @@ enum WireSamples {
         }
         return Raft.Message.Append(
             previousIndex: LogIndex(previous), previousTerm: previousTerm, entries: entries,
-            commit: self.index(&generator), readPosition: self.number(&generator), sequence: self.number(&generator))
+            commit: self.index(&generator), readPosition: self.number(&generator), sequence: self.number(&generator),
+            knowsQuarantine: .random(using: &generator))
     }
 
     private static func chunk(_ generator: inout SeededGenerator) -> Raft.Message.SnapshotChunk {

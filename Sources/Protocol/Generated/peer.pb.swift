@@ -389,6 +389,9 @@ public nonisolated struct PeerAppend: Sendable {
 
   public var sequence: UInt64 = 0
 
+  /// the leader has heard that the receiver's disk may have lost entries
+  public var knowsQuarantine: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -2027,7 +2030,7 @@ nonisolated extension PeerVoteResponse: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension PeerAppend: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Append"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}previous_index\0\u{3}previous_term\0\u{1}commit\0\u{1}entries\0\u{3}read_position\0\u{1}sequence\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}previous_index\0\u{3}previous_term\0\u{1}commit\0\u{1}entries\0\u{3}read_position\0\u{1}sequence\0\u{3}knows_quarantine\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2041,6 +2044,7 @@ nonisolated extension PeerAppend: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.entries) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.readPosition) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.sequence) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.knowsQuarantine) }()
       default: break
       }
     }
@@ -2065,6 +2069,9 @@ nonisolated extension PeerAppend: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if self.sequence != 0 {
       try visitor.visitSingularUInt64Field(value: self.sequence, fieldNumber: 6)
     }
+    if self.knowsQuarantine != false {
+      try visitor.visitSingularBoolField(value: self.knowsQuarantine, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2075,6 +2082,7 @@ nonisolated extension PeerAppend: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if lhs.entries != rhs.entries {return false}
     if lhs.readPosition != rhs.readPosition {return false}
     if lhs.sequence != rhs.sequence {return false}
+    if lhs.knowsQuarantine != rhs.knowsQuarantine {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
