@@ -131,6 +131,29 @@ import Testing
         }
     }
 
+    @Test func aServerThatIsRemovedWhileItRunsIsCutOffAndDisturbsNobody() async throws {
+        try await TestNodes.with { nodes in
+            try await nodes.startServers()
+            let leader = try await nodes.leader()
+            let removed = leader == "server-3" ? "server-2" : "server-3"
+            let id = try await self.voters(nodes, at: leader)[removed] ?? ""
+            let answer = try await nodes.ask(leader, "DELETE", "/v1/operator/raft/peer?id=\(id)")
+            #expect(answer.status == 200)
+            #expect(try await self.voters(nodes, at: leader).count == 2)
+            try await nodes.eventually("it has no leader any more", removed, "/v1/status/leader") { $0.text == "\"\"" }
+            let before = (try await nodes.get(leader, "/v1/agent/metrics").json as? [String: Any])?["Gauges"]
+            // Time enough for it to campaign several times, if anybody listened.
+            try await Task.sleep(nanoseconds: 3_000_000_000)
+            let after = (try await nodes.get(leader, "/v1/agent/metrics").json as? [String: Any])?["Gauges"]
+            func term(_ gauges: Any?) -> Double? {
+                (gauges as? [[String: Any]])?.first { $0["Name"] as? String == "consul.raft.term" }?["Value"] as? Double
+            }
+            #expect(term(before) != nil && term(before) == term(after))
+            #expect(try await nodes.leader() == leader)
+            #expect(try await nodes.put(leader, "/v1/kv/a", "1").text == "true")
+        }
+    }
+
     @Test func anAgentJoinsAndItsServiceIsFoundOnEveryServer() async throws {
         try await TestNodes.with { nodes in
             try await nodes.startServers()
