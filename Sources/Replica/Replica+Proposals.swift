@@ -17,7 +17,7 @@ extension Replica {
         // Entries of earlier leaders may name later times than this server's clock. Until they are applied, they are not
         // known, and time would go back in the log: lock delays would end early.
         guard self.registry.appliedTerm == self.raft.term else {
-            directives.append(.refuse(token: token, .notLeader(nil), mayApply: false))
+            self.proposalRefused(token: token, .notLeader(nil), into: &directives)
             return
         }
         var stamped = envelope
