@@ -143,7 +143,8 @@ extension Replica {
     // MARK: - On each tick
 
     mutating func performDuties(at now: Instant, wallTime: UInt64, into directives: inout [ReplicaDirective]) {
-        guard self.isLeader, self.duties != nil, self.raft.hasCommittedInTerm else { return }
+        // Nothing is proposed before an entry of the own term is applied, and a duty is not to be taken for done.
+        guard self.isLeader, self.duties != nil, self.registry.appliedTerm == self.raft.term else { return }
         self.expireSessions(at: now, wallTime: wallTime, into: &directives)
         self.proposeStateHash(at: now, wallTime: wallTime, into: &directives)
         guard let sweep = self.duties?.nextSweep, sweep <= now else { return }

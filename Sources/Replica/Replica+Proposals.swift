@@ -14,6 +14,12 @@ extension Replica {
             directives.append(.refuse(token: token, .notLeader(self.raft.leader), mayApply: false))
             return
         }
+        // Entries of earlier leaders may name later times than this server's clock. Until they are applied, they are not
+        // known, and time would go back in the log: lock delays would end early.
+        guard self.registry.appliedTerm == self.raft.term else {
+            self.proposalRefused(token: token, .notLeader(nil), into: &directives)
+            return
+        }
         var stamped = envelope
         stamped.format = Self.envelopeFormat
         stamped.wallTimeNs = self.clock.stamp(at: now, wallTime: wallTime)

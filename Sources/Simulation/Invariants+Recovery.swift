@@ -21,7 +21,9 @@ extension Invariants {
 
     /// What a restarted server found on its disk must be what was durable, or that and a prefix of the batches that were
     /// on their way. A disk that lost more must know it: then the server is in quarantine.
-    func recovered(slot: Int, _ restored: RestoredState) {
+    ///
+    /// - Parameter findings: what storage says was wrong.
+    func recovered(slot: Int, _ restored: RestoredState, findings: [String]) {
         let before = self.subjects[slot]
         let snapshot = restored.snapshot?.index.rawValue ?? 0
         let (last, hard) = (restored.lastIndex.rawValue, restored.hardState)
@@ -41,7 +43,9 @@ extension Invariants {
             if before.quarantine != nil { self.fail("I24", "s\(slot) has forgotten that it is in quarantine") }
             self.subjects[slot].isDamaged = false
         } else if !before.isDamaged {
-            self.fail("I24", "s\(slot) is in quarantine, though its disk has lost nothing that it was told to keep")
+            self.fail(
+                "I24",
+                "s\(slot) is in quarantine, though its disk has lost nothing: \(findings.joined(separator: "; "))")
         }
         if snapshot < before.snapshot, restored.quarantinedUntil == nil, !before.isDamaged {
             self.fail("I7", "s\(slot) goes from snapshot \(before.snapshot) back to \(snapshot)")

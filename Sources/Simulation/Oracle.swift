@@ -19,6 +19,7 @@ final class Oracle {
         var applied: Set<UInt64> = []
     }
     private var windows: [UInt64: Window] = [:]
+    private var newestWallTime: UInt64 = 0
     /// When each session was made, by its id.
     private var sessionsMade: [String: UInt64] = [:]
     /// Digests of the sessions and of the locks, with the index from which they hold, in order.
@@ -52,6 +53,10 @@ final class Oracle {
             }
             self.applied = index
             if case .command(let bytes) = entry.payload, let envelope = try? LogEnvelope(serializedBytes: bytes) {
+                if envelope.wallTimeNs < self.newestWallTime {
+                    invariants.fail("I15", "time goes back in the log, at entry \(index)")
+                }
+                self.newestWallTime = envelope.wallTimeNs
                 let before = self.sessions.digests
                 self.advanceSessions(envelope, entry, seenAt)
                 self.apply(envelope, at: index)

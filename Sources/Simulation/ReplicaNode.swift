@@ -126,7 +126,7 @@ final class ReplicaNode: SimulatedNode {
             let recovery = try storage.recover(snapshots: snapshots)
             self.storage = storage
             self.snapshots = snapshots
-            self.invariants.recovered(slot: self.slot, recovery.restored)
+            self.invariants.recovered(slot: self.slot, recovery.restored, findings: recovery.findings)
             let replica = Replica(
                 id: self.id, settings: self.settings, restored: recovery.restored,
                 registry: recovery.registry ?? Registry(),

@@ -79,6 +79,10 @@ import Units
         let token = cluster.token()
         cluster.step(new, .renewSession(token: token, id: id))
         #expect(cluster.renewed[token] == nil && cluster.refusals[token]?.reason == .termNotCommitted)
+        // Nor is anything proposed: what is inherited may name a later time than this server's clock shows.
+        let early = cluster.token()
+        cluster.step(new, .propose(token: early, envelope: LogEnvelope()))
+        #expect(cluster.refusals[early]?.reason == .notLeader(nil) && cluster.refusals[early]?.mayApply == false)
         cluster.settle()
         cluster.step(new, .renewSession(token: token, id: id))
         #expect(cluster.renewed[token] == true)

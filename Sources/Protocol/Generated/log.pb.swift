@@ -329,7 +329,7 @@ public nonisolated struct LogEnvelope: @unchecked Sendable {
     set {_uniqueStorage()._format = newValue}
   }
 
-  /// leader's wall clock, nanoseconds since 1970; never goes back within a term
+  /// leader's wall clock, nanoseconds since 1970; never goes back in the log
   public var wallTimeNs: UInt64 {
     get {_storage._wallTimeNs}
     set {_uniqueStorage()._wallTimeNs = newValue}
