@@ -149,10 +149,10 @@ extension Server {
     /// This server's own figures.
     public func localRaftStatus() async -> PeerRaftStatus { await self.statusHere() }
 
-    /// Time since a leader was heard of; zero on the leader.
     /// Transactions that the log's storage has written since the start.
     public var storageCommits: UInt64 { self.storageLoop.commits.load(ordering: .relaxed) }
 
+    /// Time since a leader was heard of; zero on the leader.
     public var lastLeaderContact: Nanoseconds {
         let now = SystemClock.now()
         return self.loop.published.withLock { $0.isLeader ? .zero : now.since($0.lastLeaderContact) }
