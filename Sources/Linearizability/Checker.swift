@@ -16,7 +16,8 @@ public struct LinearizabilityChecker<Model: SequentialModel>: Sendable {
 
     /// Checks each key apart, in order of keys; the first that fails is the answer. A key whose search ran out of
     /// budget is reported only when no other key is in violation.
-    public func check(_ operations: [Operation]) -> Verdict {
+    public func check(_ history: [Operation]) -> Verdict {
+        let operations = self.model.inferred(history)
         var order = Array(operations.indices)
         order.sort { left, right in
             let (one, other) = (operations[left], operations[right])
@@ -41,7 +42,7 @@ public struct LinearizabilityChecker<Model: SequentialModel>: Sendable {
     private func checkOneKey(_ operations: [Operation], _ members: [Int]) -> Verdict {
         if self.witnessHolds(operations, members) { return .linearizable }
         var search = Search(model: self.model, operations: operations, members: members, budget: self.budget)
-        return search.run(key: operations[members[0]].key)
+        return search.run()
     }
 
     /// The system's own order, where every operation that returned has a position: one pass instead of a search.

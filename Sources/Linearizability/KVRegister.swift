@@ -22,7 +22,7 @@ public struct KVRegister: SequentialModel {
 
     public struct State: Hashable, Sendable {
         var value: String?
-        /// ModifyIndex when `isExact`, else a bound that it lies above.
+        /// ModifyIndex when `isExact`, else a bound that it lies above; without a value, one that the next lies above.
         var floor: UInt64 = 0
         var isExact = false
         /// Indexes above `floor` that a failed check-and-set ruled out, sorted; empty when exact.
@@ -32,9 +32,10 @@ public struct KVRegister: SequentialModel {
             self.isExact ? self.floor == index : index > self.floor && !self.excluded.contains(index)
         }
 
+        /// Each write takes an index of its own, a delete too: the next one lies above that as well.
         func written(_ value: String?, index: UInt64?) -> State? {
             let least = self.isExact || self.value == nil ? self.floor : self.floor + 1
-            guard let index else { return State(value: value, floor: least) }
+            guard let index else { return State(value: value, floor: value == nil ? least + 1 : least) }
             return index > least ? State(value: value, floor: index, isExact: value != nil) : nil
         }
 
@@ -76,6 +77,14 @@ public struct KVRegister: SequentialModel {
             return state.value == nil ? nil : state.ruledOut(expected)
         case (.get, _), (.put, _), (.delete, _), (.cas, .value), (.deleteCAS, .value): return nil
         }
+    }
+
+    /// The same value, and every index that `other` may have is one that `state` may have.
+    public func covers(_ state: State, _ other: State) -> Bool {
+        guard state.value == other.value else { return false }
+        if other.isExact && other.value != nil { return state.mayHave(other.floor) }
+        guard !state.isExact, state.floor <= other.floor else { return false }
+        return state.excluded.allSatisfy { !other.mayHave($0) }
     }
 
     /// The state with its index settled, when a check-and-set expecting `index` may succeed in it.

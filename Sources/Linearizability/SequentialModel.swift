@@ -5,7 +5,7 @@
 /// happened. `step` describes only the first case; the checker tries the second by leaving the operation out.
 public protocol SequentialModel: Sendable {
     associatedtype State: Hashable & Sendable
-    associatedtype Input: Sendable
+    associatedtype Input: Sendable & Equatable
     associatedtype Output: Sendable
 
     var initial: State { get }
@@ -13,6 +13,33 @@ public protocol SequentialModel: Sendable {
     /// The state after `input` gave `output` in `state`; nil when it can't have given that. Must be a function of its
     /// arguments alone.
     func step(_ state: State, _ input: Input, _ output: Output?) -> State?
+
+    /// Whether every continuation that is legal from `other` is legal from `state` as well. Saying no too often costs
+    /// time; saying yes wrongly hides violations.
+    func covers(_ state: State, _ other: State) -> Bool
+
+    /// The same operations, with what follows from the others filled in: an index that a write must have got, an
+    /// outcome that its client never learned. Makes the check quick; must change no verdict.
+    func inferred(_ operations: [HistoryOperation<Input, Output>]) -> [HistoryOperation<Input, Output>]
+
+    /// In every legal order, operations that have a rank stand in ascending order of it, equal ones next to another as
+    /// they like. Makes the check quick; must change no verdict.
+    func rank(_ operation: HistoryOperation<Input, Output>) -> UInt64?
+
+    /// Whether an operation of that rank may still come after `state`.
+    func mayReach(_ rank: UInt64, from state: State) -> Bool
+}
+
+extension SequentialModel {
+    public func inferred(_ operations: [HistoryOperation<Input, Output>]) -> [HistoryOperation<Input, Output>] {
+        operations
+    }
+
+    public func rank(_ operation: HistoryOperation<Input, Output>) -> UInt64? { nil }
+
+    public func mayReach(_ rank: UInt64, from state: State) -> Bool { true }
+
+    public func covers(_ state: State, _ other: State) -> Bool { state == other }
 }
 
 /// One operation as its client saw it.

@@ -25,7 +25,7 @@ private func bruteForce<Model: SequentialModel>(
 }
 
 /// SplitMix64: small, and the same everywhere.
-private struct Dice {
+struct Dice {
     var state: UInt64
     mutating func roll(_ sides: Int) -> Int {
         self.state &+= 0x9E37_79B9_7F4A_7C15
