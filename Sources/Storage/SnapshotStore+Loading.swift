@@ -110,10 +110,14 @@ extension SnapshotStore {
     /// Checks a completely received file (size, SHA-256 of the whole, SQLite's own structure), loads it, and makes it
     /// durable under its name. Then the log may be replaced (`LogStorage.replaceLog`).
     ///
-    /// - Throws: `.corrupt` with what was received thrown away: it must be sent again.
+    /// - Throws: any error with what was received thrown away: it must be sent again. What a failed sync has left can be
+    ///   read, and a second sync says yes to it, but a power loss takes it.
     public func finish(_ meta: SnapshotMeta) throws(StorageError) -> Registry {
         let path = "\(self.directory)/\(self.partName(meta))"
-        if try self.fileSystem.size(path) == nil { return try self.load(meta) }
+        guard try self.fileSystem.size(path) != nil else {
+            guard try self.description(Self.name(meta)) == meta else { throw .corrupt("nothing of it is here") }
+            return try self.load(meta)
+        }
         let registry: Registry
         do {
             try self.fileSystem.sync(path)
@@ -121,7 +125,7 @@ extension SnapshotStore {
             try self.checkStructure(path)
             registry = try self.registry(from: path, meta)
         } catch {
-            if case .corrupt = error { try self.fileSystem.remove(path) }
+            try self.fileSystem.remove(path)
             throw error
         }
         try self.publish(path, meta)

@@ -59,7 +59,7 @@ public struct SnapshotStore: Sendable {
             meta.sha256 = try self.digest(path)
             try self.publish(path, meta)
         } catch {
-            if error == .diskFull { try self.fileSystem.remove(path) }
+            try self.fileSystem.remove(path)
             throw error
         }
         try self.removeOld()
@@ -116,7 +116,8 @@ public struct SnapshotStore: Sendable {
         try text.run()
     }
 
-    /// Gives a complete, synced file its name, and then its description.
+    /// Gives a complete, synced file its name, and then its description. Where a sync fails on the way, nothing is left
+    /// that counts.
     func publish(_ path: String, _ meta: SnapshotMeta) throws(StorageError) {
         let name = Self.name(meta)
         if try self.description(name) == meta, try self.isWhole(self.path(name, "db"), meta) {
@@ -125,6 +126,15 @@ public struct SnapshotStore: Sendable {
         }
         // An older file of this name must not be taken for the new one, nor the other way round.
         try self.fileSystem.remove(self.path(name, "meta"))
+        do {
+            try self.giveNames(path, name, meta)
+        } catch {
+            for ending in ["meta", "meta.tmp", "db"] { try self.fileSystem.remove(self.path(name, ending)) }
+            throw error
+        }
+    }
+
+    private func giveNames(_ path: String, _ name: String, _ meta: SnapshotMeta) throws(StorageError) {
         try self.fileSystem.syncDirectory(self.directory)
         try self.fileSystem.rename(path, to: self.path(name, "db"))
         try self.fileSystem.syncDirectory(self.directory)

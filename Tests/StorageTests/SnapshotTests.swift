@@ -281,6 +281,43 @@ import Units
         #expect(try receiver.newest().meta == nil)
     }
 
+    @Test(arguments: [false, true])
+    func aReceivedSnapshotWhoseSyncOrWriteFailedIsReceivedAnew(_ failsSync: Bool) throws {
+        let sender = try SnapshotStore(directory: "/s", fileSystem: freshDisk())
+        let meta = try self.write(sender)
+        let expected = self.rows(try self.registry())
+        for nth in 1...20 as ClosedRange<UInt64> {
+            let disk = freshDisk()
+            let receiver = try SnapshotStore(directory: "/r", fileSystem: disk)
+            _ = try receiver.storeChunk(self.chunk(sender, meta, 0, .max))
+            if failsSync { disk.failSync(nth: nth) } else { disk.failWrite(nth: nth) }
+            do {
+                _ = try receiver.finish(meta)
+                #expect(nth > 1, "nothing failed")
+                return
+            } catch {}
+            // Whoever asks again, in this process or the next, gets it only once it is durable.
+            if nth % 2 == 0 { disk.crash(seed: nth, .keepAll) }
+            var attempts = 0
+            while true {
+                attempts += 1
+                try #require(attempts < 4)
+                do {
+                    #expect(self.rows(try receiver.finish(meta)) == expected)
+                    break
+                } catch {
+                    guard case .corrupt = error else { throw error }
+                    let next = try receiver.storeChunk(self.chunk(sender, meta, meta.totalBytes, .max))
+                    _ = try receiver.storeChunk(self.chunk(sender, meta, next, .max))
+                }
+            }
+            disk.crash(seed: nth, .loseAll)
+            let newest = try receiver.newest()
+            #expect(newest.meta == meta && newest.findings.isEmpty, "failure \(nth): \(newest.findings)")
+        }
+        Issue.record("there is no end of things that can fail")
+    }
+
     @Test func aNewTransferReplacesTheRemainsOfAnother() throws {
         let sender = try SnapshotStore(directory: "/s", fileSystem: freshDisk())
         let first = try self.write(sender, 10)
