@@ -172,6 +172,7 @@ if Context.environment["SERAI_FUZZ"] != nil {
                 ? ["Schemas", "generate"] : part.room == "HTTPAPI" ? ["JSON/ModelJSON.swift"] : [],
             sources: part.files, swiftSettings: instrumented)
     }
+    targets.append(.target(name: "FuzzDriver", path: "Tests/Fuzzers/driver", swiftSettings: settings))
     let fuzzers: [(name: String, needs: [Target.Dependency])] = [
         ("rpc", ["Units", "Protocol", "Raft", "Transport", nioCore, protobuf]),
         ("http", ["Units", "HTTPAPI", nioCore]),
@@ -180,7 +181,8 @@ if Context.environment["SERAI_FUZZ"] != nil {
     for fuzzer in fuzzers {
         targets.append(
             .executableTarget(
-                name: "fuzz-\(fuzzer.name)", dependencies: fuzzer.needs, path: "Tests/Fuzzers/\(fuzzer.name)",
+                name: "fuzz-\(fuzzer.name)", dependencies: fuzzer.needs + ["FuzzDriver"],
+                path: "Tests/Fuzzers/\(fuzzer.name)",
                 swiftSettings: instrumented + [.unsafeFlags(["-parse-as-library"])],
                 linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]))
     }

@@ -1,3 +1,4 @@
+import FuzzDriver
 import NIOCore
 import Protocol
 import Raft
@@ -35,25 +36,7 @@ private func read(_ pieces: [[UInt8]]) -> (frames: [FrameReader.Frame], error: F
     return (frames, nil)
 }
 
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-    check(Array(UnsafeBufferPointer(start: bytes, count: count)))
-    return 0
-}
-
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runDriver(
-    _ count: UnsafeMutablePointer<CInt>,
-    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-    _ body: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
-
-/// SwiftPM gives every executable a `main` of its own; this one hands over to libFuzzer's.
 @main
 struct Fuzzer {
-    static func main() {
-        var count = CommandLine.argc
-        var arguments = CommandLine.unsafeArgv
-        _ = runDriver(&count, &arguments, fuzzOneInput)
-    }
+    static func main() { FuzzDriver.run(check) }
 }
