@@ -120,6 +120,43 @@ import Units
         #expect(self.acquire("lock", next, cluster) == true)
     }
 
+    @Test func whatARestoreBringsBackHasItsTimeAndNoMore() {
+        let cluster = ReplicaCluster(servers: 1)
+        cluster.electLeader()
+        let id = self.create(cluster, ttlSeconds: 10)
+        var agent = LogCommand()
+        agent.register.node.name = "agent-1"
+        agent.register.node.address = "10.0.0.1"
+        agent.register.checks = [Replica.healthCheck(of: "agent-1", alive: true)]
+        cluster.propose(agent)
+        let backup = cluster.leaderRegistry
+        self.destroy(id, cluster)
+        var gone = LogCommand()
+        gone.deregister.node = "agent-1"
+        cluster.propose(gone)
+        self.restore(backup, cluster)
+        cluster.run(milliseconds: 8_000)
+        #expect(self.exists(id, cluster))
+        #expect(cluster.leaderRegistry.checks(onNode: "agent-1").value.map(\.status) == [.passing])
+        cluster.run(milliseconds: 14_000)
+        #expect(!self.exists(id, cluster))
+        #expect(cluster.leaderRegistry.checks(onNode: "agent-1").value.map(\.status) == [.critical])
+    }
+
+    private func restore(_ backup: Registry, _ cluster: ReplicaCluster) {
+        let bytes = backup.encodedRows(.restorable)
+        var begin = LogCommand()
+        begin.restoreBegin.id = 1
+        begin.restoreBegin.totalBytes = UInt64(bytes.count)
+        begin.restoreBegin.sha256 = .init(backup.hashes.restorable)
+        var chunk = LogCommand()
+        chunk.restoreChunk.id = 1
+        chunk.restoreChunk.data = .init(bytes)
+        var commit = LogCommand()
+        commit.restoreCommit.id = 1
+        for command in [begin, chunk, commit] { #expect(cluster.propose(command)?.ok == true) }
+    }
+
     @Test func anUnknownSessionIsNotRenewed() {
         let cluster = ReplicaCluster(servers: 1)
         cluster.electLeader()
