@@ -10,6 +10,8 @@ public struct Registry: Sendable {
     /// The last entry that was applied (or passed over by `applyEmpty`).
     public internal(set) var appliedIndex = LogIndex.zero
     public internal(set) var appliedTerm = Term.zero
+    /// The latest time that an applied entry named, nanoseconds since 1970: no later entry may name an earlier one.
+    public internal(set) var newestWallTime: UInt64 = 0
     /// What every server of the cluster is known to understand; 0 until first set. It never falls.
     public internal(set) var featureLevel: UInt32 = 0
 
@@ -89,6 +91,7 @@ extension Registry {
         guard envelope.format == Self.envelopeFormat else { throw .unknownFormat(envelope.format, index) }
         guard let kind = envelope.command.kind else { throw .unknownCommand("a command", index) }
         self.advance(to: index, term)
+        self.newestWallTime = max(self.newestWallTime, envelope.wallTimeNs)
         var context = ApplyContext(index: index.rawValue, now: envelope.wallTimeNs)
         let asked = RequestIdentity(envelope)
         var result: LogResult

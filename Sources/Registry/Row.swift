@@ -25,7 +25,8 @@ public enum Row: Sendable, Equatable {
     case restoreChunk(offset: UInt64, bytes: [UInt8])
     /// The state's hash after an earlier index: 16 bytes.
     case hashMark(index: UInt64, hash: [UInt8])
-    /// "applied-index", "applied-term", "feature-level", "sweep-client" (8 bytes, big-endian), "sweep-lock-delay".
+    /// "applied-index", "applied-term", "newest-wall-time", "feature-level", "sweep-client" (8 bytes, big-endian),
+    /// "sweep-lock-delay".
     case meta(key: String, value: [UInt8])
 }
 
@@ -53,6 +54,7 @@ extension Registry {
     private func forEachMetaRow(_ body: (Row) throws -> Void) rethrows {
         try body(.meta(key: "applied-index", value: bigEndian(self.appliedIndex.rawValue)))
         try body(.meta(key: "applied-term", value: bigEndian(self.appliedTerm.rawValue)))
+        try body(.meta(key: "newest-wall-time", value: bigEndian(self.newestWallTime)))
         try body(.meta(key: "feature-level", value: bigEndian(UInt64(self.featureLevel))))
         try body(.meta(key: "sweep-client", value: bigEndian(self.sweepClient)))
         try body(.meta(key: "sweep-lock-delay", value: self.sweepLockDelay.bytes))
@@ -140,6 +142,7 @@ extension Registry {
         switch key {
         case "applied-index": self.appliedIndex = LogIndex(number)
         case "applied-term": self.appliedTerm = Term(number)
+        case "newest-wall-time": self.newestWallTime = number
         case "feature-level": self.featureLevel = UInt32(truncatingIfNeeded: number)
         case "sweep-client": self.sweepClient = number
         default: throw .badRow("an unknown value \(quoted(key))")

@@ -49,10 +49,19 @@ extension Replica {
 
     private mutating func takeUpDuties(at now: Instant) {
         self.clock.becomeLeader()
-        var duties = LeaderDuties(term: self.raft.term, nextSweep: now)
-        let factor = self.settings.sessionTTLFactor
+        self.duties = LeaderDuties(term: self.raft.term, nextSweep: now)
+        self.grantFullLeases(at: now)
+    }
+
+    /// To every session and node that is there, and to no other.
+    private mutating func grantFullLeases(at now: Instant) {
+        guard var duties = self.duties else { return }
+        duties.sessions.removeAll()
+        duties.nodes.removeAll()
         self.registry.forEachSessionWithTTL { id, ttl in
-            duties.sessions.set(id, deadline: now + Nanoseconds(ttl.rawValue * factor))
+            if duties.endingSessions.deadline(of: id) == nil {
+                duties.sessions.set(id, deadline: now + self.sessionLease(ttl))
+            }
         }
         for name in self.registry.nodesWithCheck(Self.serfHealth) {
             duties.nodes.set(Self.folded(name), deadline: now + self.settings.nodeLease)
@@ -73,6 +82,8 @@ extension Replica {
 
     /// Keeps the timers in step with what was applied.
     mutating func noteApplied(_ applied: Applied, at now: Instant) {
+        // A restore names no single row.
+        if applied.everythingTouched { return self.grantFullLeases(at: now) }
         for touch in applied.touched {
             switch touch.table {
             case .sessions:
@@ -173,7 +184,8 @@ extension Replica {
         while destroy.ids.count < 128, let id = self.duties?.sessions.popExpired(at: now) { destroy.ids.append(id) }
         // A proposal that got lost is made again.
         while destroy.ids.count < 256, let id = self.duties?.endingSessions.popExpired(at: now) {
-            destroy.ids.append(id)
+            // A restore may have taken it away meanwhile.
+            if self.registry.hasSession(id) { destroy.ids.append(id) }
         }
         guard !destroy.ids.isEmpty else { return }
         for id in destroy.ids { self.duties?.endingSessions.set(id, deadline: now + .seconds(10)) }

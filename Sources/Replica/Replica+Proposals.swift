@@ -22,7 +22,8 @@ extension Replica {
         }
         var stamped = envelope
         stamped.format = Self.envelopeFormat
-        stamped.wallTimeNs = self.clock.stamp(at: now, wallTime: wallTime)
+        stamped.wallTimeNs = self.clock.stamp(
+            at: now, wallTime: wallTime, notBefore: self.registry.newestWallTime)
         guard let bytes: [UInt8] = try? stamped.serializedBytes() else {
             directives.append(.refuse(token: token, .invalid("the command cannot be encoded"), mayApply: false))
             return
@@ -83,7 +84,6 @@ extension Replica {
                         + "\(Self.envelopeFormat): run the version that wrote it, or a newer one", into: &directives)
                 return nil
             }
-            self.clock.observe(envelope.wallTimeNs)
             return try self.registry.apply(envelope, at: entry.index, term: entry.term)
         } catch {
             self.halt("log entry \(entry.index) of term \(entry.term) can't be applied: \(error)", into: &directives)
@@ -135,22 +135,18 @@ extension Replica {
 }
 
 /// The leader's wall time for entries: it goes on by the monotonic clock within a term, so that a jump of the wall
-/// clock moves no lock delay, and never behind what was applied before.
+/// clock moves no lock delay, and never behind what was applied before, in this life or in those before it: the registry,
+/// which a snapshot brings back, remembers it.
 package struct LeaderClock: Sendable {
-    private var newestSeen: UInt64 = 0
     private var base: (wall: UInt64, at: Instant)?
 
     package init() {}
 
-    mutating func observe(_ wallTime: UInt64) { self.newestSeen = max(self.newestSeen, wallTime) }
-
     mutating func becomeLeader() { self.base = nil }
 
-    mutating func stamp(at now: Instant, wallTime: UInt64) -> UInt64 {
-        let base = self.base ?? (max(wallTime, self.newestSeen), now)
+    mutating func stamp(at now: Instant, wallTime: UInt64, notBefore newest: UInt64) -> UInt64 {
+        let base = self.base ?? (max(wallTime, newest), now)
         self.base = base
-        let stamped = max(base.wall &+ now.since(base.at).rawValue, self.newestSeen)
-        self.newestSeen = stamped
-        return stamped
+        return max(base.wall &+ now.since(base.at).rawValue, newest)
     }
 }

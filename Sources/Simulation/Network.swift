@@ -10,6 +10,7 @@ final class Network {
         var message: Message
         /// The bytes on the wire, where nodes speak bytes.
         var frame: [UInt8] = []
+        var arrival: UInt64 = 0
     }
 
     private unowned let world: World
@@ -71,6 +72,12 @@ final class Network {
         var arrival = self.world.now + delay
         if options.isOrdered { arrival = max(arrival, self.lastArrival[link] + 1) }
         self.lastArrival[link] = arrival
+        self.post(parcel, at: arrival)
+    }
+
+    private func post(_ parcel: Parcel, at arrival: UInt64) {
+        var parcel = parcel
+        parcel.arrival = arrival
         let place: Int
         if let reused = self.free.popLast() {
             place = reused
@@ -117,6 +124,24 @@ final class Network {
     func heal() {
         for number in self.partitions.indices { self.endPartition(number) }
         for link in self.clogged.indices { self.clogged[link] = false }
+        if self.world.options.isOrdered { self.hurry() }
+    }
+
+    /// Where order is kept, a message that is long under way holds back all that follow: on a healed network it arrives
+    /// now, and what waited behind it after it.
+    private func hurry() {
+        let now = self.world.now
+        for link in self.lastArrival.indices { self.lastArrival[link] = min(self.lastArrival[link], now) }
+        // Old places stay taken: their events are still to come, and find nothing.
+        let places = self.parcels.indices.filter { self.parcels[$0] != nil }
+        let late = places.compactMap { self.parcels[$0] }.sorted { $0.arrival < $1.arrival }
+        for place in places { self.parcels[place] = nil }
+        for parcel in late {
+            let link = parcel.from * self.slots + parcel.to
+            let arrival = max(now + 100_000, self.lastArrival[link] + 1)
+            self.lastArrival[link] = arrival
+            self.post(parcel, at: arrival)
+        }
     }
 }
 

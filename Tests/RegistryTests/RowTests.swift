@@ -71,6 +71,7 @@ struct RowTests {
         #expect(loaded.hashes == registry.hashes)
         #expect(loaded.recomputedHashes() == registry.hashes)
         #expect(loaded.appliedIndex == registry.appliedIndex && loaded.appliedTerm == registry.appliedTerm)
+        #expect(loaded.newestWallTime == registry.newestWallTime && loaded.newestWallTime > 0)
         #expect(loaded.latestRememberedHash?.hash == registry.latestRememberedHash?.hash)
         #expect(loaded.featureLevel == 2 && loaded.isRevoked(NodeID(9)))
     }

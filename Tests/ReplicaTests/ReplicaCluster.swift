@@ -19,6 +19,7 @@ final class ReplicaCluster {
     var readable: Set<UInt64> = []
     var halts: [String] = []
     var snapshots: [SnapshotMeta] = []
+    private var snapshotRows: [NodeID: [UInt8]] = [:]
     var settings = ReplicaSettings()
     private var mail: [Message] = []
     private var nextToken: UInt64 = 0
@@ -44,6 +45,22 @@ final class ReplicaCluster {
             id: id, settings: self.settings, restored: restored, registry: Registry(), seed: id.rawValue,
             now: self.instant)
         self.ids.append(id)
+    }
+
+    /// The server comes back with its newest snapshot and nothing else of its log.
+    func restartFromSnapshot(_ id: NodeID) throws {
+        guard let meta = self.snapshots.last, let rows = self.snapshotRows[id], let before = self.replicas[id] else {
+            return
+        }
+        var restored = RestoredState()
+        restored.hardState = HardState(term: before.raft.term)
+        restored.snapshot = meta
+        restored.firstIndex = meta.index.next
+        restored.lastIndex = meta.index
+        restored.termBeforeFirst = meta.term
+        self.replicas[id] = Replica(
+            id: id, settings: self.settings, restored: restored, registry: try Registry(encodedRows: rows),
+            seed: id.rawValue &+ self.now, now: self.instant)
     }
 
     var instant: Instant { Instant(nanoseconds: self.now * 1_000_000) }
@@ -95,6 +112,7 @@ final class ReplicaCluster {
                     index: request.index, term: request.term, configuration: request.configuration,
                     configurationIndex: request.configurationIndex, totalBytes: 1, sha256: [], chain: [])
                 self.snapshots.append(meta)
+                self.snapshotRows[id] = request.registry.encodedRows()
                 self.step(id, .snapshotWritten(meta))
             case .fetchEntries, .readSnapshotChunk, .storeSnapshotChunk, .installSnapshot, .compact, .readRefused,
                 .publish, .leadership, .trace:

@@ -61,6 +61,19 @@ import Testing
         #expect(report.tally.writes > 100)
     }
 
+    @Test func aMessageThatIsLongUnderWayHoldsNothingBackOnceTheNetworkIsHealed() {
+        // Each link keeps its order, and each thirtieth message takes about a minute.
+        var options = SwarmOptions()
+        options.safetyPhase = 20 * SwarmOptions.second
+        options.tailChance = 0.03
+        options.tailDelay = 60 * SwarmOptions.second
+        options.isOrdered = true
+        for seed in 1...5 as ClosedRange<UInt64> {
+            let report = Simulation.run(seed: seed, level: 0, options: options)
+            #expect(!report.outcome.isViolation, "seed \(seed): \(report.outcome)")
+        }
+    }
+
     @Test func atLevelOneSessionsEndLocksChangeHandsAndFailedDisksCostNothing() {
         var options = SwarmOptions()
         options.safetyPhase = 8 * SwarmOptions.second
