@@ -13,16 +13,28 @@ public enum Consistency: Sendable, Equatable {
 
 /// An immutable state to answer from, with what the reply's headers say about it.
 public struct ReadView: Sendable {
-    public var registry: Registry
+    private let state: SharedRegistry
+    public var registry: Registry { self.state.registry }
     /// Time since this server last heard from a leader; zero on the leader.
     public var lastContact: Nanoseconds
     public var knownLeader: Bool
 
     public init(registry: Registry, lastContact: Nanoseconds, knownLeader: Bool) {
-        self.registry = registry
+        self.init(SharedRegistry(registry), lastContact: lastContact, knownLeader: knownLeader)
+    }
+
+    init(_ state: SharedRegistry, lastContact: Nanoseconds, knownLeader: Bool) {
+        self.state = state
         self.lastContact = lastContact
         self.knownLeader = knownLeader
     }
+}
+
+/// One registry for all who read it at the same time: it is made of some thirty references, and to count each of them
+/// for each request costs more than most answers.
+final class SharedRegistry: Sendable {
+    let registry: Registry
+    init(_ registry: Registry) { self.registry = registry }
 }
 
 public enum ClusterError: Error, Sendable, Equatable {

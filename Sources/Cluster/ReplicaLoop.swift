@@ -34,7 +34,8 @@ enum RenewOutcome: Sendable { case renewed(found: Bool), refused(RefusalReason) 
 
 /// What other threads may look at, published after each batch.
 struct Published: Sendable {
-    var registry: Registry
+    var state: SharedRegistry
+    var registry: Registry { self.state.registry }
     var isReady = false
     var leader: NodeID?
     var isLeader = false
@@ -79,7 +80,7 @@ final class ReplicaLoop: Sendable {
 
     init(watches: WatchHub, logger: Logger) {
         self.inbox = Inbox(limit: Self.requestsMax)
-        self.published = Mutex(Published(registry: Registry()))
+        self.published = Mutex(Published(state: SharedRegistry(Registry())))
         self.watches = watches
         self.logger = logger
     }
@@ -95,7 +96,7 @@ final class ReplicaLoop: Sendable {
 
     /// As before the first `start`; its thread has ended.
     func reset() {
-        self.published.withLock { $0 = Published(registry: Registry()) }
+        self.published.withLock { $0 = Published(state: SharedRegistry(Registry())) }
         self.inbox.reopen()
     }
 
@@ -263,8 +264,10 @@ final class ReplicaLoop: Sendable {
     }
 
     private func publish(_ replica: Replica, _ publication: Publication) {
+        var state = SharedRegistry(replica.registry)
+        // The one before is let go of only after the lock: much may go with it.
         self.published.withLock {
-            $0.registry = replica.registry
+            swap(&$0.state, &state)
             $0.isReady = replica.isReady
             $0.leader = replica.raft.leader
             $0.isLeader = replica.isLeader

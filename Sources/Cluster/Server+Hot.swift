@@ -169,8 +169,7 @@ extension Server {
             if mustBeReady, !published.isReady { return nil }
             if published.halted != nil { return nil }
             return ReadView(
-                registry: published.registry,
-                lastContact: published.isLeader ? .zero : now.since(published.lastLeaderContact),
+                published.state, lastContact: published.isLeader ? .zero : now.since(published.lastLeaderContact),
                 knownLeader: published.leader != nil)
         }
     }

@@ -42,7 +42,9 @@ extension Server {
         _ files: ServerFiles, _ settings: ServerSettings, group: any EventLoopGroup, logger: Logger
     ) throws(StartError) -> Server {
         let loop = ReplicaLoop(watches: WatchHub(eventLoop: group.next()), logger: logger)
-        if let registry = files.log.recovery.registry { loop.published.withLock { $0.registry = registry } }
+        if let registry = files.log.recovery.registry {
+            loop.published.withLock { $0.state = SharedRegistry(registry) }
+        }
         do throws(TransportError) {
             let security = try TransportSecurity(
                 files.credentials,

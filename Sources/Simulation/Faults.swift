@@ -294,13 +294,16 @@ final class Faults {
         return true
     }
 
-    /// A server whose disk the cluster can afford to lose: a member of a settled configuration of three or more.
+    /// A server whose disk the cluster can afford to lose: a member of a settled configuration of three or more. Settled
+    /// for all: a leader that was cut off does not know of a change that its successor began, and whose half may need
+    /// this very server.
     private func sacrifice() -> Int? {
         guard let leader = self.world.leader else { return nil }
         let configuration = self.world.nodes[leader].configuration
         let subject = self.world.invariants.subjects[leader]
         guard !configuration.isJoint, configuration.voters.count >= 3,
-            let newest = subject.configurations.last, newest.index <= subject.status.commit
+            let newest = subject.configurations.last, newest.index <= subject.status.commit,
+            self.world.invariants.subjects.allSatisfy({ ($0.configurations.last?.index ?? 0) <= newest.index })
         else { return nil }
         let members = configuration.voters.compactMap { self.world.slot(of: $0.id) }
         guard let slot = self.random.pick(members), self.world.nodes[slot].isUp else { return nil }
