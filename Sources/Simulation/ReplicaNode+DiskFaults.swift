@@ -40,18 +40,32 @@ extension ReplicaNode {
         }
     }
 
-    /// A bit of a snapshot turns over. False when there is none.
+    /// A bit of a snapshot turns over, mostly of the one that the next start loads, and where there is something: a small
+    /// database is full of zeros that nobody reads. False when there is no snapshot.
     func damageSnapshot() -> Bool {
         let directory = "\(Self.directory)/snapshots"
-        guard let names = try? self.disk.list(directory),
-            let name = names.last(where: { $0.hasPrefix("snapshot-") && $0.hasSuffix(".db") }),
-            let size = try? self.disk.size("\(directory)/\(name)"), size > 0
+        let names = ((try? self.disk.list(directory)) ?? []).filter {
+            $0.hasPrefix("snapshot-") && $0.hasSuffix(".db")
+        }
+        let newest = names.max { Self.snapshotIndex($0) < Self.snapshotIndex($1) }
+        guard let name = self.world.nodeRandom.chance(0.8) ? newest : self.world.nodeRandom.pick(names),
+            let bytes = try? self.disk.read("\(directory)/\(name)", at: 0, count: 1 << 24), !bytes.isEmpty
         else { return false }
-        let offset = self.world.nodeRandom.within(0...size - 1)
-        let flipped = self.disk.flipBit("\(directory)/\(name)", at: offset, bit: self.world.nodeRandom.below(8))
+        var offset = 0
+        for _ in 0..<32 where bytes[offset] == 0 || offset == 0 {
+            offset = Int(self.world.nodeRandom.within(0...UInt64(bytes.count - 1)))
+        }
+        let bit = self.world.nodeRandom.below(8)
+        let flipped = self.disk.flipBit("\(directory)/\(name)", at: UInt64(offset), bit: bit)
         self.invariants.damaged(slot: self.slot)
-        self.world.record(.amnesia, slot: self.slot, offset, size, flipped ? 1 : 0, note: "bit of a snapshot flipped")
+        self.world.record(
+            .amnesia, slot: self.slot, UInt64(offset), UInt64(bytes.count), flipped ? 1 : 0,
+            note: "bit of a snapshot flipped")
         return true
+    }
+
+    private static func snapshotIndex(_ name: String) -> UInt64 {
+        UInt64(name.split(separator: "-").dropFirst().first ?? "") ?? 0
     }
 
     // MARK: - An old copy
