@@ -28,7 +28,8 @@ public struct Message: Sendable, Equatable {
         case timeoutNow
         /// A follower asks for a read index for all its waiters at once; `context` only pairs the answer with the
         /// question, it confirms nothing.
-        case readIndexRequest(context: UInt64)
+        /// `confirms`: the sender follows the receiver in this term, and its word counts: its disk lost nothing.
+        case readIndexRequest(context: UInt64, confirms: Bool)
         case readIndexResponse(context: UInt64, index: LogIndex, refused: Bool)
     }
 

@@ -206,7 +206,8 @@ extension RaftNode {
         case .snapshotChunk(let chunk): self.receiveSnapshotChunk(chunk, from: message.from, at: now)
         case .snapshotResponse(let response): self.receiveSnapshotResponse(response, from: message.from, at: now)
         case .timeoutNow: self.receiveTimeoutNow(at: now)
-        case .readIndexRequest(let context): self.receiveReadIndexRequest(context: context, from: message.from)
+        case .readIndexRequest(let context, let confirms):
+            self.receiveReadIndexRequest(context: context, confirms: confirms, from: message.from)
         case .readIndexResponse(let context, let index, let refused):
             self.receiveReadIndexResponse(context: context, index: index, refused: refused, at: now)
         }

@@ -32,6 +32,12 @@ extension RaftNode {
             }
             return self.peers[position].progress.matchIndex
         }
+
+        /// Nor does such a server confirm a read: it may have forgotten a later term.
+        func countedReadPosition(of id: NodeID) -> UInt64 {
+            guard let position = self.position(of: id), !self.peers[position].progress.isQuarantined else { return 0 }
+            return self.peers[position].progress.readPosition
+        }
     }
 
     struct PendingChange: Sendable {

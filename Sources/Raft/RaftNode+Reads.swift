@@ -81,8 +81,7 @@ extension RaftNode {
     mutating func confirmReads() {
         guard case .leader(let leader) = self.state, !leader.reads.batches.isEmpty else { return }
         let confirmed: UInt64? = Quorum.reached(in: self.configuration) { id in
-            if id == self.id { return leader.reads.position }
-            return leader.position(of: id).map { leader.peers[$0].progress.readPosition } ?? 0
+            id == self.id ? leader.reads.position : leader.countedReadPosition(of: id)
         }
         guard let confirmed else { return }
         var ready: [LeaderReads.Batch] = []
@@ -102,9 +101,20 @@ extension RaftNode {
         }
     }
 
-    mutating func receiveReadIndexRequest(context: UInt64, from peer: NodeID) {
+    /// The question itself says that its sender followed this leader after its reads had been asked: one word of the
+    /// quorum. Where that and the leader's own are enough, as among three, nobody else need be asked. For other reads
+    /// it says nothing.
+    mutating func receiveReadIndexRequest(context: UInt64, confirms: Bool, from peer: NodeID) {
         guard case .leader(let leader) = self.state, leader.reads.remotes.count < self.settings.readsPendingMax else {
             self.send(.readIndexResponse(context: context, index: .zero, refused: true), to: peer, after: .hardState)
+            return
+        }
+        if confirms, self.hasCommittedInTerm,
+            Quorum.result(in: self.configuration, { $0 == self.id || $0 == peer ? true : nil }) == .won
+        {
+            self.send(
+                .readIndexResponse(context: context, index: self.commitIndex, refused: false), to: peer,
+                after: .nothing)
             return
         }
         self.withLeader { $0.reads.remotes.append(LeaderReads.Remote(peer: peer, context: context)) }
@@ -134,7 +144,8 @@ extension RaftNode {
             patience: patience ?? self.settings.heartbeatInterval + self.settings.heartbeatInterval)
         follower.waitingReads = []
         self.state = .follower(follower)
-        self.send(.readIndexRequest(context: self.nextContext), to: leader, after: .hardState)
+        self.send(
+            .readIndexRequest(context: self.nextContext, confirms: !self.isQuarantined), to: leader, after: .hardState)
     }
 
     mutating func receiveReadIndexResponse(context: UInt64, index: LogIndex, refused: Bool, at now: Instant) {

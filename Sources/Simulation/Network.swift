@@ -162,7 +162,7 @@ enum MessageDigest {
             case .snapshotChunk(let chunk): (10, chunk.offset)
             case .snapshotResponse(let response): (response.installed ? 12 : 11, response.nextOffset)
             case .timeoutNow: (13, 0)
-            case .readIndexRequest(let context): (14, context & 0xFFFF)
+            case .readIndexRequest(let context, _): (14, context & 0xFFFF)
             case .readIndexResponse(_, let index, let refused): (refused ? 16 : 15, index.rawValue)
             }
         return kind << 48 | (detail & 0xFFFF_FFFF_FFFF)

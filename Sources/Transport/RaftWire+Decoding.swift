@@ -61,7 +61,7 @@ extension RaftWire {
                     nextOffset: try Self.number(wire.nextOffset, "next_offset"), installed: wire.installed,
                     refused: wire.refused))
         case .timeoutNow: return .timeoutNow
-        case .readIndexRequest(let wire): return .readIndexRequest(context: wire.context)
+        case .readIndexRequest(let wire): return .readIndexRequest(context: wire.context, confirms: wire.confirms)
         case .readIndexResponse(let wire):
             return .readIndexResponse(
                 context: wire.context, index: try Self.index(wire.index, "index"), refused: wire.refused)

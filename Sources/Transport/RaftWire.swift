@@ -47,9 +47,10 @@ public enum RaftWire {
             wire.refused = response.refused
             return .snapshotResponse(wire)
         case .timeoutNow: return .timeoutNow(PeerTimeoutNow())
-        case .readIndexRequest(let context):
+        case .readIndexRequest(let context, let confirms):
             var wire = PeerReadIndexRequest()
             wire.context = context
+            wire.confirms = confirms
             return .readIndexRequest(wire)
         case .readIndexResponse(let context, let index, let refused):
             var wire = PeerReadIndexResponse()

@@ -133,7 +133,7 @@ import Units
         var contexts: Set<UInt64> = []
         for wait in [UInt64(200), 400, 800] {
             for message in stage.mail {
-                if case .readIndexRequest(let context) = message.body { contexts.insert(context) }
+                if case .readIndexRequest(let context, _) = message.body { contexts.insert(context) }
             }
             stage.drop()
             stage.beat(1)
@@ -166,6 +166,71 @@ import Units
         #expect(!stage.lines.contains { $0.contains("ready") })
         stage.settle()
         #expect(stage.lines.contains { $0.hasPrefix("2 1 read(s) ready") })
+    }
+
+    @Test func amongThreeAFollowersQuestionIsItsOwnConfirmation() {
+        let stage = Stage(voters: [1, 2, 3])
+        stage.elect(1)
+        stage.beat(1)
+        stage.isolated = [3]
+        stage.read(2)
+        stage.deliver(from: 2, to: 1)
+        #expect(stage.mail.count == 1, "nobody else is asked")
+        stage.forgetLines()
+        stage.deliver(from: 1, to: 2)
+        #expect(stage.lines.contains { $0.hasPrefix("2 1 read(s) ready") })
+    }
+
+    @Test func aFollowersQuestionConfirmsNoReadButItsOwn() {
+        let stage = Stage(voters: [1, 2, 3])
+        stage.elect(1)
+        stage.beat(1)
+        // The question was on its way when the leader was asked: it says nothing of what came after it.
+        stage.read(2)
+        stage.read(1)
+        stage.forgetLines()
+        stage.deliver(from: 2, to: 1)
+        #expect(!stage.lines.contains { $0.hasPrefix("1 1 read(s) ready") })
+    }
+
+    @Test func amongFiveAFollowersQuestionNeedsOneMoreWord() {
+        let stage = Stage(voters: [1, 2, 3, 4, 5])
+        stage.elect(1)
+        stage.beat(1)
+        stage.isolated = [3, 4, 5]
+        stage.read(2)
+        stage.forgetLines()
+        for _ in 0..<4 { stage.beat(1) }
+        #expect(!stage.lines.contains { $0.contains("ready") })
+        stage.isolated = [4, 5]
+        stage.beat(1)
+        stage.beat(1)
+        #expect(stage.lines.contains { $0.hasPrefix("2 1 read(s) ready") })
+    }
+
+    @Test func aServerInQuarantineConfirmsNoRead() {
+        let stage = Stage(voters: [1, 2, 3])
+        stage.elect(1)
+        stage.propose(1, "a")
+        stage.settle()
+        stage.beat(1)
+        var disk = stage.disks[3] ?? Stage.Disk()
+        disk.quarantinedUntil = disk.lastIndex
+        disk.entries.removeLast(2)
+        stage.start(3, disk)
+        stage.isolated = [2]
+        stage.receive(1, from: 3, term: 2, .readIndexRequest(context: 7, confirms: false))
+        let answer: Message.Body = .readIndexResponse(context: 7, index: stage[1].commitIndex, refused: false)
+        #expect(!stage.mail.contains { $0.body == answer })
+        stage.read(1)
+        stage.forgetLines()
+        stage.receive(
+            1, from: 3, term: 2,
+            .appendResponse(
+                Message.AppendResponse(
+                    rejected: true, matchIndex: .zero, hintIndex: .zero, hintTerm: .zero, readPosition: 9, sequence: 99,
+                    applied: .zero, quarantined: true)))
+        #expect(!stage.lines.contains { $0.contains("ready") })
     }
 
     @Test func aFollowerWithoutALeaderRefusesReads() {

@@ -74,7 +74,7 @@ enum Rendering {
                 : answer.installed
                     ? "snapshot \(answer.snapshotIndex) installed" : "snapshot wanted from \(answer.nextOffset)"
         case .timeoutNow: "campaign now"
-        case .readIndexRequest: "read index?"
+        case .readIndexRequest(_, let confirms): confirms ? "read index?" : "read index? (in quarantine)"
         case .readIndexResponse(_, let index, let refused): refused ? "read index refused" : "read index \(index)"
         }
     }

@@ -60,7 +60,9 @@ enum WireSamples {
                     installed: .random(using: &generator), refused: .random(using: &generator)))
         case 7:
             return Bool.random(using: &generator)
-                ? .timeoutNow : .readIndexRequest(context: .random(in: 0 ... .max, using: &generator))
+                ? .timeoutNow
+                : .readIndexRequest(
+                    context: .random(in: 0 ... .max, using: &generator), confirms: .random(using: &generator))
         default:
             return .readIndexResponse(
                 context: .random(in: 0 ... .max, using: &generator), index: self.index(&generator),

@@ -487,6 +487,9 @@ public nonisolated struct PeerReadIndexRequest: Sendable {
 
   public var context: UInt64 = 0
 
+  /// the sender's word counts as one of the quorum
+  public var confirms: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -2273,7 +2276,7 @@ nonisolated extension PeerTimeoutNow: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension PeerReadIndexRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ReadIndexRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}context\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}context\0\u{1}confirms\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2282,6 +2285,7 @@ nonisolated extension PeerReadIndexRequest: SwiftProtobuf.Message, SwiftProtobuf
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.context) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.confirms) }()
       default: break
       }
     }
@@ -2291,11 +2295,15 @@ nonisolated extension PeerReadIndexRequest: SwiftProtobuf.Message, SwiftProtobuf
     if self.context != 0 {
       try visitor.visitSingularUInt64Field(value: self.context, fieldNumber: 1)
     }
+    if self.confirms != false {
+      try visitor.visitSingularBoolField(value: self.confirms, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: PeerReadIndexRequest, rhs: PeerReadIndexRequest) -> Bool {
     if lhs.context != rhs.context {return false}
+    if lhs.confirms != rhs.confirms {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
