@@ -109,6 +109,25 @@ import Units
         #expect(cluster.leaderRegistry.checks(inState: .critical).value.isEmpty)
     }
 
+    @Test func aNewLeaderDoesNotTakeADeadServerForAlive() {
+        let cluster = ReplicaCluster(servers: 3)
+        cluster.electLeader()
+        cluster.run(milliseconds: 1000)
+        guard let leader = cluster.leader, let dead = cluster.ids.first(where: { $0 != leader }),
+            let next = cluster.ids.first(where: { $0 != leader && $0 != dead })
+        else { return }
+        cluster.cut = [dead]
+        cluster.run(milliseconds: 14_000)
+        #expect(cluster.leaderRegistry.checks(inState: .critical).value.count == 1)
+        cluster.step(leader, .transferLeadership(token: cluster.token(), to: next))
+        for _ in 0..<300 {
+            cluster.run(milliseconds: 10)
+            guard let registry = cluster.replicas[next]?.registry else { return }
+            #expect(registry.checks(inState: .critical).value.count == 1)
+        }
+        #expect(cluster.leader == next)
+    }
+
     @Test func anAgentsNodeGetsItsHealthCheckFromItsLease() {
         let cluster = ReplicaCluster(servers: 1)
         cluster.electLeader()
