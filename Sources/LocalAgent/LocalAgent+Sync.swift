@@ -146,7 +146,7 @@ extension LocalAgent {
     private func pushChanges() async -> Bool {
         var commands = self.dueCommands()[...]
         while !commands.isEmpty && self.running {
-            let batch = Array(commands.prefix(self.settings.maximumSyncBatch))
+            let batch = commands.batch(self.settings)
             commands = commands.dropFirst(batch.count)
             do {
                 try await self.push(batch)

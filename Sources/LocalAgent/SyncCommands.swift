@@ -1,4 +1,5 @@
 import Protocol
+import SwiftProtobuf
 import Units
 
 /// One command to the catalog and what it makes true once it has been applied.
@@ -12,6 +13,22 @@ struct SyncCommand: Sendable {
 
     var command: LogCommand
     var covers: [Covered]
+
+    var bytes: Int { (try? self.command.serializedBytes() as [UInt8])?.count ?? 0 }
+}
+
+extension ArraySlice<SyncCommand> {
+    /// As many as go into one write to the catalog: at least one.
+    func batch(_ settings: LocalAgentSettings) -> [SyncCommand] {
+        var batch: [SyncCommand] = []
+        var bytes = 0
+        for command in self.prefix(settings.maximumSyncBatch) {
+            bytes += command.bytes
+            if bytes > settings.maximumSyncBytes.rawValue, !batch.isEmpty { break }
+            batch.append(command)
+        }
+        return batch
+    }
 }
 
 extension Registrations {

@@ -12,6 +12,7 @@ final class MemoryCluster: ClusterAccess, CatalogReader {
     private struct State {
         var registry = Registry()
         var commands: [LogCommand] = []
+        var batchSizes: [Int] = []
         var failures = 0
         var attempts = 0
         var isDown = false
@@ -26,6 +27,8 @@ final class MemoryCluster: ClusterAccess, CatalogReader {
     var registry: Registry { self.state.withLock { $0.registry } }
     /// What was applied, batches taken apart.
     var commands: [LogCommand] { self.state.withLock { $0.commands } }
+    /// How many commands came in each write that held more than one.
+    var batchSizes: [Int] { self.state.withLock { $0.batchSizes } }
     var attempts: Int { self.state.withLock { $0.attempts } }
     var catalog: CatalogNode? { CatalogNode("n1", in: self.registry) }
 
@@ -71,6 +74,7 @@ final class MemoryCluster: ClusterAccess, CatalogReader {
         self.state.withLock { state in
             if case .batch(let batch)? = command.kind {
                 state.commands += batch.commands
+                state.batchSizes.append(batch.commands.count)
             } else {
                 state.commands.append(command)
             }

@@ -188,6 +188,21 @@ import Units
         await agent.stop()
     }
 
+    @Test func oneWriteHoldsNoMoreThanAMessageCarries() async throws {
+        self.bench.cluster.setDown(true)
+        let agent = try await self.bench.agent()
+        let tag = String(repeating: "t", count: 200_000)
+        for number in 0..<20 {
+            try await agent.registerService(service("s\(number)") { $0.tags = [tag] }, replaceExistingChecks: false)
+        }
+        self.bench.cluster.setDown(false)
+        try await settled(agent)
+        #expect(self.bench.cluster.catalog?.services.count == 20)
+        // Five of them make a mebibyte.
+        #expect(!self.bench.cluster.batchSizes.isEmpty && self.bench.cluster.batchSizes.allSatisfy { $0 <= 6 })
+        await agent.stop()
+    }
+
     @Test func aRemovalOutlivesARestartWithoutTheCatalog() async throws {
         let agent = try await self.bench.agent()
         try await agent.registerService(service("web") { $0.checks = [ttlCheck()] }, replaceExistingChecks: false)

@@ -41,6 +41,19 @@ import Units
         #expect(fresh?.ok == false)
     }
 
+    @Test func aCommandThatNoMessageBetweenServersCouldCarryIsRefused() {
+        let cluster = ReplicaCluster(servers: 3)
+        cluster.electLeader()
+        // One frame of 16 MiB carries a message between servers.
+        #expect(cluster.propose(cluster.put("large", String(repeating: "x", count: 16 << 20))) == nil)
+        guard case .invalid(let text)? = cluster.refusals.values.first?.reason else {
+            Issue.record("not refused: \(cluster.refusals)")
+            return
+        }
+        #expect(text.contains("bytes") && cluster.refusals.values.first?.mayApply == false)
+        #expect(cluster.propose(cluster.put("small", "1"))?.ok == true)
+    }
+
     @Test func aLeaderThatWasCutOffTellsItsCallersThatTheirWritesMayStillApply() {
         let cluster = ReplicaCluster(servers: 3)
         cluster.electLeader()
