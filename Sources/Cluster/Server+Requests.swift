@@ -110,7 +110,7 @@ extension Server {
         case .leaseKeep(let keep): self.keepLease(keep, from: peer)
         case .status: await self.answerStatus()
         case .signCertificate(let request): self.sign(request, for: peer)
-        case .nodeCatalog(let request): self.answer(request)
+        case .nodeCatalog(let request): await self.answer(request)
         case .sessionRenew, .leaseReport, .joinCluster, .raftAdmin, .probe, .prepare:
             peer.role == .server
                 ? await self.handleFromServer(request, peer) : .failure(403, "only a server may ask this")
@@ -156,10 +156,13 @@ extension Server {
         return response
     }
 
-    /// A somewhat old answer does no harm: the agent compares again from time to time.
-    private func answer(_ request: PeerNodeCatalogRequest) -> PeerResponse {
-        guard let registry = self.loop.published.withLock({ $0.isReady ? $0.registry : nil }) else {
-            return .failure(503, "this server is starting")
+    /// The agent takes what it reads here for what became of its writes, which may have gone through another server.
+    private func answer(_ request: PeerNodeCatalogRequest) async -> PeerResponse {
+        let registry: Registry
+        do throws(ClusterError) {
+            registry = try await self.view(.default, timeout: .seconds(5)).registry
+        } catch {
+            return .failure(503, "this server has no leader")
         }
         var response = PeerResponse()
         response.nodeCatalog = PeerNodeCatalog()

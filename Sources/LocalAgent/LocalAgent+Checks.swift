@@ -92,7 +92,7 @@ extension LocalAgent {
             if entry.row != row { entry.mark.changed() }
             entry.row = row
         } else {
-            entry = CheckEntry(definition: definition, configured: configured, row: row)
+            entry = CheckEntry(definition: definition, configured: configured, row: row, mark: self.newMark())
         }
         let isCritical = row.status == HealthStatus.critical.rawValue
         entry.criticalSince = isCritical ? entry.criticalSince ?? .now : nil

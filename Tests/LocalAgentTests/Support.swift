@@ -16,6 +16,8 @@ final class MemoryCluster: ClusterAccess, CatalogReader {
         var failures = 0
         var attempts = 0
         var isDown = false
+        var holdsAnswers = false
+        var lagging: Registry?
         var refusal: String?
     }
 
@@ -33,6 +35,10 @@ final class MemoryCluster: ClusterAccess, CatalogReader {
     var catalog: CatalogNode? { CatalogNode("n1", in: self.registry) }
 
     func setDown(_ isDown: Bool) { self.state.withLock { $0.isDown = isDown } }
+    /// Commands are applied, and who sent them does not hear of it.
+    func holdAnswers(_ holds: Bool) { self.state.withLock { $0.holdsAnswers = holds } }
+    /// Reads see this older state; nil: the present one.
+    func setLagging(_ registry: Registry?) { self.state.withLock { $0.lagging = registry } }
     /// Every command fails in the state machine with this text.
     func setRefusal(_ text: String?) { self.state.withLock { $0.refusal = text } }
 
@@ -79,10 +85,13 @@ final class MemoryCluster: ClusterAccess, CatalogReader {
                 state.commands.append(command)
             }
         }
+        while self.state.withLock({ $0.holdsAnswers }) { try? await Task.sleep(for: .milliseconds(2)) }
         return result
     }
 
-    func node(_ name: String) async throws -> CatalogNode? { CatalogNode(name, in: self.registry) }
+    func node(_ name: String) async throws -> CatalogNode? {
+        CatalogNode(name, in: self.state.withLock { $0.lagging ?? $0.registry })
+    }
 
     func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView {
         ReadView(registry: self.registry, lastContact: .zero, knownLeader: true)
@@ -106,6 +115,7 @@ final class MemoryStore: LocalStateStore {
     private struct State {
         var rows: [StoredRow] = []
         var isBroken = false
+        var isSlow = false
     }
 
     struct Broken: Error {}
@@ -114,6 +124,8 @@ final class MemoryStore: LocalStateStore {
 
     var rows: [StoredRow] { self.state.withLock { $0.rows } }
     func setBroken(_ isBroken: Bool) { self.state.withLock { $0.isBroken = isBroken } }
+    /// No write ends while it is.
+    func setSlow(_ isSlow: Bool) { self.state.withLock { $0.isSlow = isSlow } }
     func rows(_ kind: StoredRow.Kind) -> [String] { self.rows.filter { $0.kind == kind }.map(\.id).sorted() }
 
     func load() async throws -> [StoredRow] { self.rows }
@@ -121,6 +133,7 @@ final class MemoryStore: LocalStateStore {
     func apply(_ changes: [StoredChange]) async throws {
         // A disk takes its time; others run meanwhile.
         await Task.yield()
+        while self.state.withLock({ $0.isSlow }) { try? await Task.sleep(for: .milliseconds(2)) }
         try self.state.withLock { state in
             if state.isBroken { throw Broken() }
             for change in changes {

@@ -238,6 +238,49 @@ import Units
         await agent.stop()
     }
 
+    @Test func anAnswerAboutWhatWasRemovedSaysNothingAboutItsSuccessor() async throws {
+        let agent = try await self.bench.agent()
+        try await settled(agent)
+        self.bench.cluster.holdAnswers(true)
+        let before = service("web") {
+            $0.port = 1
+            $0.checks = [ttlCheck("c") { $0.status = "passing" }]
+        }
+        try await agent.registerService(before, replaceExistingChecks: false)
+        try await eventually("the catalog has it, and the agent does not know") {
+            self.bench.cluster.service("web")?.port == 1
+        }
+        try await agent.deregisterService("web")
+        let after = service("web") {
+            $0.port = 2
+            $0.checks = [ttlCheck("c")]
+        }
+        try await agent.registerService(after, replaceExistingChecks: false)
+        self.bench.cluster.holdAnswers(false)
+        try await settled(agent)
+        #expect(self.bench.cluster.service("web")?.port == 2)
+        #expect(self.bench.cluster.check("c")?.status == "critical")
+        await agent.stop()
+    }
+
+    @Test func aRemovalIsToldThoughAnOldViewOfTheCatalogDoesNotShowTheRow() async throws {
+        let agent = try await self.bench.agent()
+        try await settled(agent)
+        let old = self.bench.cluster.registry
+        try await agent.registerService(service("web"), replaceExistingChecks: false)
+        try await settled(agent)
+        self.bench.cluster.setDown(true)
+        try await agent.deregisterService("web")
+        await agent.stop()
+        // The next server to be asked has not caught up.
+        self.bench.cluster.setLagging(old)
+        self.bench.cluster.setDown(false)
+        let next = try await self.bench.agent()
+        try await settled(next)
+        #expect(self.bench.cluster.service("web") == nil)
+        await next.stop()
+    }
+
     @Test func aStoppedAgentSyncsNoMore() async throws {
         let agent = try await self.bench.agent { $0.syncInterval = .milliseconds(10) }
         try await settled(agent)
