@@ -209,6 +209,19 @@ import Units
         #expect(cluster.replicas[cluster.ids[0]]?.raft.firstIndex ?? .zero > LogIndex(30))
     }
 
+    @Test func aSnapshotThatCouldNotBeWrittenIsNotTriedAgainWithEachEntry() {
+        var settings = ReplicaSettings()
+        settings.snapshotThreshold = 160
+        let cluster = ReplicaCluster(servers: 1, settings: settings)
+        cluster.snapshotsFail = true
+        cluster.electLeader()
+        for number in 0..<240 { cluster.propose(cluster.put("k\(number)", "v")) }
+        #expect((2...10).contains(cluster.failedSnapshots))
+        cluster.snapshotsFail = false
+        for number in 0..<20 { cluster.propose(cluster.put("k\(number)", "w")) }
+        #expect(cluster.snapshots.count == 1)
+    }
+
     @Test func serversCompareTheirStateThroughTheLogAndOneThatDiffersStops() {
         let cluster = ReplicaCluster(servers: 3)
         cluster.electLeader()
