@@ -223,7 +223,7 @@ extension AgentLink: ClusterAccess {
     }
 
     /// Servers known to this agent.
-    public var serverAddresses: [String] { self.state.withLock { $0.candidates.sorted() } }
+    public var serverAddresses: [String] { self.state.withLock { $0.candidates.addresses.sorted() } }
     /// The server in use; "" while there is none.
     public var serverInUse: String { self.state.withLock { $0.server ?? "" } }
 }
