@@ -105,7 +105,7 @@ extension Server {
     func handle(_ request: PeerRequest, from peer: NodeIdentity) async -> PeerResponse {
         switch request.kind {
         case .propose(let propose): await self.proposeForAgent(propose.envelope, from: peer)
-        case .http(let http): await self.answer(http, from: peer)
+        case .http(let http): await self.answer(http, within: request.timeoutMs, from: peer)
         case .dns(let dns): await self.answer(dns)
         case .leaseKeep(let keep): self.keepLease(keep, from: peer)
         case .status: await self.answerStatus()
@@ -142,8 +142,17 @@ extension Server {
         }
     }
 
-    private func answer(_ http: PeerHTTPRequest, from peer: NodeIdentity) async -> PeerResponse {
+    private func answer(
+        _ http: PeerHTTPRequest, within milliseconds: UInt32, from peer: NodeIdentity
+    ) async -> PeerResponse {
         guard let answer = self.faces.withLock({ $0.http }) else { return .failure(503, "this server is starting") }
+        var http = http
+        if milliseconds > 0 {
+            var patience = PeerHeader()
+            patience.name = ForwardedHeader.patience
+            patience.value = String(milliseconds)
+            http.headers.append(patience)
+        }
         var response = PeerResponse()
         response.http = await answer(http, peer.name)
         return response
