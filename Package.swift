@@ -66,7 +66,7 @@ let rooms: [Room] = [
         products: [nioCore, nioPosix, logging, crypto, protobuf]),
     Room(
         name: "LocalAgent", rooms: ["Units", "Protocol", "Registry", "HealthChecks", "Storage", "Cluster"],
-        products: [logging],
+        products: [logging, protobuf],
         testProducts: [nioCore, nioPosix]),
     // faces
     Room(

@@ -68,7 +68,7 @@ struct ServerCatalog: CatalogReader {
     let server: Server
 
     func node(_ name: String) async throws -> CatalogNode? {
-        let registry = try await self.server.view(.stale, timeout: .seconds(10)).registry
+        let registry = try await self.server.view(.default, timeout: .seconds(10)).registry
         guard let found = registry.nodeServices(name).value else { return nil }
         return CatalogNode(
             node: found.node.message, services: found.services.map(\.message),

@@ -144,11 +144,11 @@ extension AgentConfiguration {
         if self.limits.rpcMaxConnectionsPerClient < 0 {
             return self.no("limits.rpc_max_conns_per_client", "must not be negative")
         }
-        if self.limits.kvMaxValueSize < ByteCount(1) || self.limits.kvMaxValueSize > .mebibytes(64) {
-            return self.no("limits.kv_max_value_size", "must be from 1 byte to 64 MiB")
+        if self.limits.kvMaxValueSize < ByteCount(1) || self.limits.kvMaxValueSize > .mebibytes(14) {
+            return self.no("limits.kv_max_value_size", "must be from 1 byte to 14 MiB")
         }
-        if self.limits.txnMaxRequestLength < ByteCount(1) || self.limits.txnMaxRequestLength > .mebibytes(64) {
-            return self.no("limits.txn_max_req_len", "must be from 1 byte to 64 MiB")
+        if self.limits.txnMaxRequestLength < ByteCount(1) || self.limits.txnMaxRequestLength > .mebibytes(14) {
+            return self.no("limits.txn_max_req_len", "must be from 1 byte to 14 MiB")
         }
         if self.checks.outputMaxSize < ByteCount(1) || self.checks.outputMaxSize > .mebibytes(1) {
             return self.no("check_output_max_size", "must be from 1 byte to 1 MiB")

@@ -158,7 +158,10 @@ extension AgentLink: ClusterAccess {
             switch outcome {
             case .failure(.cancelled): throw .shuttingDown
             case .failure(let error):
-                if !error.surelyNotSent, !mayRepeat { throw .outcomeUnknown("\(error)") }
+                if !error.surelyNotSent {
+                    if !mayRepeat { throw .outcomeUnknown("\(error)") }
+                    attempts.wasLost(at: SystemClock.now(), mayApply: request.http.sequence != 0)
+                }
             case .success(let response):
                 if response.error.isEmpty { return response }
                 // A server that is just starting has no faces yet.
@@ -223,7 +226,7 @@ extension AgentLink: ClusterAccess {
     }
 
     /// Servers known to this agent.
-    public var serverAddresses: [String] { self.state.withLock { $0.candidates.sorted() } }
+    public var serverAddresses: [String] { self.state.withLock { $0.candidates.addresses.sorted() } }
     /// The server in use; "" while there is none.
     public var serverInUse: String { self.state.withLock { $0.server ?? "" } }
 }

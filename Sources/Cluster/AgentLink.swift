@@ -27,8 +27,7 @@ public final class AgentLink: Sendable {
         var wire: Wire?
         /// The server in use; nil while one is looked for.
         var server: String?
-        /// All that are known, the next to try first.
-        var candidates: [String]
+        var candidates: ServerCandidates
         var tasks: [Task<Void, Never>] = []
         var isStopping = false
         /// A server whose connection broke, until the search for another begins.
@@ -60,7 +59,7 @@ public final class AgentLink: Sendable {
         self.lock = files.lock
         self.key = files.key
         self.nodeID = files.nodeID
-        self.state = Mutex(State(candidates: settings.join.shuffled()))
+        self.state = Mutex(State(candidates: ServerCandidates(given: settings.join.shuffled())))
     }
 
     /// Reads what the data directory holds, and goes on in the background: gets a certificate if there is none, and looks
@@ -106,16 +105,9 @@ public final class AgentLink: Sendable {
     }
 
     /// One more address to look for servers at.
-    public func addServer(_ address: String) { self.learn([address]) }
+    public func addServer(_ address: String) { self.state.withLock { $0.candidates.give(address) } }
 
-    func learn(_ addresses: [String]) {
-        self.state.withLock { state in
-            for address in addresses.shuffled() where !state.candidates.contains(address) && state.candidates.count < 64
-            {
-                state.candidates.append(address)
-            }
-        }
-    }
+    private func learn(_ servers: [String]) { self.state.withLock { $0.candidates.learn(servers.shuffled()) } }
 
     // MARK: - Certificate
 
@@ -146,7 +138,7 @@ public final class AgentLink: Sendable {
             guard let token = self.settings.joinToken else {
                 return self.settings.fatal("no certificate and no join token: start with join_token_file")
             }
-            let addresses = self.state.withLock { $0.candidates }
+            let addresses = self.state.withLock { $0.candidates.addresses }
             do {
                 let joined = try await JoinClient.join(
                     addresses, token: token, name: self.settings.nodeName, nodeID: self.nodeID, key: self.key,
@@ -265,16 +257,12 @@ public final class AgentLink: Sendable {
     private func findServer(_ wire: Wire, insteadOf former: String? = nil) async {
         let (lost, candidates) = self.state.withLock { state in
             defer { state.lost = nil }
-            return (state.lost, state.candidates)
+            return (state.lost, state.candidates.addresses)
         }
         // Ends the calls that wait for that connection to come back.
         if let lost { wire.pool.close(lost) }
         for candidate in candidates where candidate != former && !Task.isCancelled {
-            // Whoever is asked goes to the end of the row, so that the next search begins with another.
-            self.state.withLock { state in
-                state.candidates.removeAll { $0 == candidate }
-                state.candidates.append(candidate)
-            }
+            self.state.withLock { $0.candidates.asked(candidate) }
             if case .kept = await self.keepLease(wire, at: candidate) {
                 self.state.withLock { $0.server = candidate }
                 self.logger.info("uses the server", metadata: ["address": "\(candidate)"])

@@ -3,14 +3,14 @@ import Raft
 import Units
 
 /// How often and how long a request is tried.
-struct Attempts {
+package struct Attempts: Sendable {
     let deadline: Instant
-    private let holdUntil: Instant
+    private var holdUntil: Instant
     private var mayApply = false
     private var lastReason: RefusalReason = .notLeader(nil)
     private var pauses: UInt64 = 0
 
-    init(now: Instant, timeout: Nanoseconds) {
+    package init(now: Instant, timeout: Nanoseconds) {
         self.deadline = now + timeout
         self.holdUntil = now + min(timeout, Server.holdTime)
     }
@@ -31,8 +31,15 @@ struct Attempts {
         }
     }
 
+    /// Whoever was asked had the request until now, and is gone: the time to look for another begins. `mayApply`: it was
+    /// a write.
+    package mutating func wasLost(at now: Instant, mayApply: Bool) {
+        if mayApply { self.mayApply = true }
+        self.holdUntil = max(self.holdUntil, min(self.deadline, now + Server.holdTime))
+    }
+
     /// Waits a little before the next attempt; throws when the time is over.
-    mutating func pause(at now: Instant) async throws(ClusterError) {
+    package mutating func pause(at now: Instant) async throws(ClusterError) {
         if self.mayApply ? now >= self.deadline : now >= self.holdUntil {
             if self.mayApply {
                 throw .outcomeUnknown("leadership changed and the write could not be confirmed in time")

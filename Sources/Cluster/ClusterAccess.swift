@@ -99,6 +99,12 @@ public struct RequestNumber: Sendable, Equatable {
     }
 }
 
+/// What a server adds to the headers of a request that was forwarded to it.
+public enum ForwardedHeader {
+    /// Milliseconds that whoever forwarded the request waits for the answer.
+    public static let patience = "X-Serai-Patience"
+}
+
 /// What the faces (HTTP, DNS) and the local agent talk to. On a server it stands on the replica; on an agent it
 /// forwards over one pipelined stream. Cancelling the calling task frees what the call holds at once.
 public protocol ClusterAccess: Sendable {

@@ -105,12 +105,12 @@ extension Server {
     func handle(_ request: PeerRequest, from peer: NodeIdentity) async -> PeerResponse {
         switch request.kind {
         case .propose(let propose): await self.proposeForAgent(propose.envelope, from: peer)
-        case .http(let http): await self.answer(http, from: peer)
+        case .http(let http): await self.answer(http, within: request.timeoutMs, from: peer)
         case .dns(let dns): await self.answer(dns)
         case .leaseKeep(let keep): self.keepLease(keep, from: peer)
         case .status: await self.answerStatus()
         case .signCertificate(let request): self.sign(request, for: peer)
-        case .nodeCatalog(let request): self.answer(request)
+        case .nodeCatalog(let request): await self.answer(request)
         case .sessionRenew, .leaseReport, .joinCluster, .raftAdmin, .probe, .prepare:
             peer.role == .server
                 ? await self.handleFromServer(request, peer) : .failure(403, "only a server may ask this")
@@ -142,8 +142,17 @@ extension Server {
         }
     }
 
-    private func answer(_ http: PeerHTTPRequest, from peer: NodeIdentity) async -> PeerResponse {
+    private func answer(
+        _ http: PeerHTTPRequest, within milliseconds: UInt32, from peer: NodeIdentity
+    ) async -> PeerResponse {
         guard let answer = self.faces.withLock({ $0.http }) else { return .failure(503, "this server is starting") }
+        var http = http
+        if milliseconds > 0 {
+            var patience = PeerHeader()
+            patience.name = ForwardedHeader.patience
+            patience.value = String(milliseconds)
+            http.headers.append(patience)
+        }
         var response = PeerResponse()
         response.http = await answer(http, peer.name)
         return response
@@ -156,10 +165,13 @@ extension Server {
         return response
     }
 
-    /// A somewhat old answer does no harm: the agent compares again from time to time.
-    private func answer(_ request: PeerNodeCatalogRequest) -> PeerResponse {
-        guard let registry = self.loop.published.withLock({ $0.isReady ? $0.registry : nil }) else {
-            return .failure(503, "this server is starting")
+    /// The agent takes what it reads here for what became of its writes, which may have gone through another server.
+    private func answer(_ request: PeerNodeCatalogRequest) async -> PeerResponse {
+        let registry: Registry
+        do throws(ClusterError) {
+            registry = try await self.view(.default, timeout: .seconds(5)).registry
+        } catch {
+            return .failure(503, "this server has no leader")
         }
         var response = PeerResponse()
         response.nodeCatalog = PeerNodeCatalog()

@@ -64,6 +64,8 @@ struct APIRequest: Sendable {
     var number: RequestNumber?
     /// Node name of the agent that forwarded this request; nil when it came to us directly.
     var origin: String?
+    /// How long the agent that forwarded this request waits for the answer.
+    var patience: Nanoseconds?
     /// It came over an agent's authenticated connection.
     var isFromAgent = false
 

@@ -29,7 +29,7 @@ public struct HTTPAPISettings: Sendable {
     /// What `X-Consul-Default-Acl-Policy` says: `allow` or `deny`.
     public var defaultPolicy = "allow"
 
-    var connectionLimits = ConnectionLimits()
+    package var connectionLimits = ConnectionLimits()
 
     public init() {}
 

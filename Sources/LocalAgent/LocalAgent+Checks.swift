@@ -92,7 +92,7 @@ extension LocalAgent {
             if entry.row != row { entry.mark.changed() }
             entry.row = row
         } else {
-            entry = CheckEntry(definition: definition, configured: configured, row: row)
+            entry = CheckEntry(definition: definition, configured: configured, row: row, mark: self.newMark())
         }
         let isCritical = row.status == HealthStatus.critical.rawValue
         entry.criticalSince = isCritical ? entry.criticalSince ?? .now : nil
@@ -200,25 +200,32 @@ extension LocalAgent {
     /// Removes each service with a check that has been critical for longer than its `DeregisterCriticalServiceAfter`.
     private func reap() async {
         let now = ContinuousClock.now
-        let overdue = self.registrations.sortedChecks.filter { entry in
-            let limit = entry.definition.deregisterCriticalServiceAfter
-            guard limit > .zero, !entry.row.serviceID.isEmpty, let since = entry.criticalSince else { return false }
-            return now - since >= limit.duration
-        }
-        for entry in overdue {
+        for entry in self.registrations.sortedChecks where self.isOverdue(entry, at: now) {
             do {
-                try await self.deregisterService(entry.row.serviceID)
-                self.logger.info(
-                    "deregistered a service that stayed critical",
-                    metadata: ["service": "\(entry.row.serviceID)", "check": "\(entry.row.id)"])
-            } catch .unknownService {
-                // Another of its checks was overdue as well.
+                // It may have recovered while those before it were written to disk, or be gone with one of them.
+                try await self.write { () throws(LocalAgentError) in
+                    guard let present = self.registrations.checks[ByteKey(entry.row.id)],
+                        self.isOverdue(present, at: now)
+                    else { return [] }
+                    self.logger.info(
+                        "deregisters a service that stayed critical",
+                        metadata: ["service": "\(present.row.serviceID)", "check": "\(present.row.id)"])
+                    return self.removal(ofService: present.row.serviceID)
+                }
             } catch {
                 self.logger.warning(
                     "a service that stayed critical was not deregistered",
                     metadata: ["service": "\(entry.row.serviceID)", "error": "\(error)"])
             }
         }
+    }
+}
+
+extension LocalAgent {
+    private func isOverdue(_ entry: CheckEntry, at now: ContinuousClock.Instant) -> Bool {
+        let limit = entry.definition.deregisterCriticalServiceAfter
+        guard limit > .zero, !entry.row.serviceID.isEmpty, let since = entry.criticalSince else { return false }
+        return now - since >= limit.duration
     }
 }
 

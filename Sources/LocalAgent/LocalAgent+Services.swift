@@ -168,7 +168,8 @@ extension LocalAgent {
             self.registrations.services[key] = entry
         } else {
             self.registrations.services[key] =
-                ServiceEntry(definition: definition, parent: parent, configured: configured, row: row)
+                ServiceEntry(
+                    definition: definition, parent: parent, configured: configured, row: row, mark: self.newMark())
         }
         self.registrations.removals[RemovalKey(isService: true, id: key)] = nil
         for check in self.registrations.checks(of: row.id) where check.row.serviceName != row.name {

@@ -102,7 +102,7 @@ extension LocalAgent {
         }
         let difference = SyncDifference(
             of: before, node: self.nodeRow, from: catalog, comparesOutput: self.settings.checkUpdateInterval == .zero)
-        await self.take(difference, seen: before)
+        self.take(difference, seen: before)
         self.sync.fullSyncs += 1
         self.sync.wasRefused = false
         self.sync.retryAt = nil
@@ -111,7 +111,7 @@ extension LocalAgent {
     }
 
     /// Marks rows as the catalog has them. What changed here while it was read keeps its newer version and stays due.
-    private func take(_ difference: SyncDifference, seen: Registrations) async {
+    private func take(_ difference: SyncDifference, seen: Registrations) {
         self.nodeSynced = difference.nodeIsSynced
         for (key, isSame) in difference.services {
             guard let version = seen.services[key]?.mark.version, var entry = self.registrations.services[key] else {
@@ -135,8 +135,6 @@ extension LocalAgent {
             tagsChanged = true
         }
         if tagsChanged { self.stateChanged() }
-        let gone = difference.removed.compactMap { key in seen.removals[key].map { (key, $0) } }
-        await self.forget(removals: gone)
     }
 
     // MARK: - writing
@@ -146,7 +144,7 @@ extension LocalAgent {
     private func pushChanges() async -> Bool {
         var commands = self.dueCommands()[...]
         while !commands.isEmpty && self.running {
-            let batch = Array(commands.prefix(self.settings.maximumSyncBatch))
+            let batch = commands.batch(self.settings)
             commands = commands.dropFirst(batch.count)
             do {
                 try await self.push(batch)

@@ -23,6 +23,7 @@ public actor LocalAgent: LocalAgentAccess {
     var spread: Spread
     var lastRun: UInt64 = 0
     var lastRemoval: UInt64 = 0
+    private var lastLife: UInt64 = 0
 
     /// The catalog has this node's own row as the settings say.
     var nodeSynced = false
@@ -199,6 +200,12 @@ public actor LocalAgent: LocalAgentAccess {
             entry?.runner?.stop()
             self.noteRemoval(RemovalKey(isService: false, id: ByteKey(id)))
         }
+    }
+
+    /// For a service or check that is registered under an id that was free.
+    func newMark() -> SyncMark {
+        self.lastLife += 1
+        return SyncMark(life: self.lastLife)
     }
 
     func noteRemoval(_ key: RemovalKey) {

@@ -43,6 +43,8 @@ public struct LocalAgentSettings: Sendable {
     public var maximumWaiters = 4096
     /// Commands in one write to the catalog.
     public var maximumSyncBatch = 64
+    /// Bytes of one write to the catalog, unless a single command is larger.
+    public var maximumSyncBytes = ByteCount.mebibytes(1)
 
     /// Where the spreading of check starts and syncs comes from.
     public var seed: UInt64

@@ -25,8 +25,8 @@ extension CatalogNode {
     }
 }
 
-/// Reads the catalog's rows of a node: a server from its own registry, an agent through its server. A somewhat old
-/// answer does no harm.
+/// Reads the catalog's rows of a node: a server from its own registry, an agent through its server. The answer shows
+/// every write that was confirmed before: an older one could take a change for made that has been undone since.
 public protocol CatalogReader: Sendable {
     /// Nil when the catalog has no such node.
     func node(_ name: String) async throws -> CatalogNode?

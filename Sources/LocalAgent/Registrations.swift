@@ -5,9 +5,13 @@ import Units
 /// Whether the catalog has what is registered here. A version rises with each change that the catalog must hear of, so
 /// a change made while a write is under way stays to be synced.
 struct SyncMark: Sendable, Equatable {
-    private(set) var version: UInt64 = 1
+    private(set) var version: UInt64
     private(set) var synced: UInt64 = 0
     private(set) var rejected: UInt64 = 0
+
+    /// `life`: another one for each registration. An answer about one that was removed meanwhile is not taken for an
+    /// answer about the next under its id.
+    init(life: UInt64) { self.version = life << 32 + 1 }
 
     /// Something to tell the catalog, which has not refused it yet.
     var isDue: Bool { self.version != self.synced && self.version != self.rejected }
@@ -31,14 +35,14 @@ struct ServiceEntry: Sendable {
     var parent: String
     var configured: Bool
     var row: LogService
-    var mark = SyncMark()
+    var mark: SyncMark
 }
 
 struct CheckEntry: Sendable {
     var definition: CheckDefinition
     var configured: Bool
     var row: LogCheck
-    var mark = SyncMark()
+    var mark: SyncMark
     var run: UInt64 = 0
     var runner: CheckRunner?
     var criticalSince: ContinuousClock.Instant?

@@ -1,4 +1,5 @@
 import Protocol
+import SwiftProtobuf
 import Units
 
 /// One command to the catalog and what it makes true once it has been applied.
@@ -12,6 +13,22 @@ struct SyncCommand: Sendable {
 
     var command: LogCommand
     var covers: [Covered]
+
+    var bytes: Int { (try? self.command.serializedBytes() as [UInt8])?.count ?? 0 }
+}
+
+extension ArraySlice<SyncCommand> {
+    /// As many as go into one write to the catalog: at least one.
+    func batch(_ settings: LocalAgentSettings) -> [SyncCommand] {
+        var batch: [SyncCommand] = []
+        var bytes = 0
+        for command in self.prefix(settings.maximumSyncBatch) {
+            bytes += command.bytes
+            if bytes > settings.maximumSyncBytes.rawValue, !batch.isEmpty { break }
+            batch.append(command)
+        }
+        return batch
+    }
 }
 
 extension Registrations {
@@ -67,7 +84,8 @@ extension Registrations {
     }
 }
 
-/// What a look at the catalog says about the rows registered here.
+/// What a look at the catalog says about the rows registered here. That it has no row for what was removed here says
+/// nothing: a registration may still be on its way, and only a removal after it keeps it out.
 struct SyncDifference: Sendable, Equatable {
     var nodeIsSynced: Bool
     /// True where the catalog has the row just so.
@@ -75,8 +93,6 @@ struct SyncDifference: Sendable, Equatable {
     var checks: [ByteKey: Bool] = [:]
     /// Tags of the catalog that win over the ones here (`EnableTagOverride`).
     var tags: [ByteKey: [String]] = [:]
-    /// Removals that the catalog has no row for any more.
-    var removed: [RemovalKey] = []
 
     /// - Parameter comparesOutput: false: an output that differs alone is left to its own pace.
     init(of local: Registrations, node: LogNode, from catalog: CatalogNode?, comparesOutput: Bool) {
@@ -101,10 +117,6 @@ struct SyncDifference: Sendable, Equatable {
             self.checks[key] =
                 checks[key].map { SyncDifference.isSame(entry.row, $0, comparesOutput: comparesOutput) } ?? false
         }
-        for key in local.removals.keys where (key.isService ? services[key.id] == nil : checks[key.id] == nil) {
-            self.removed.append(key)
-        }
-        self.removed.sort()
     }
 
     private static func isSame(_ mine: LogNode, _ row: LogNode) -> Bool {

@@ -36,11 +36,19 @@ extension Registry {
 
     /// `GET /v1/catalog/services`: in bytewise order of the names, each with the union of its instances' tags.
     public func allServices() -> Answer<[ServiceSummary]> {
-        self.services { _ in true }
+        Answer(
+            value: self.summaries { _ in true }, index: self.tableIndexes.services, watch: [.all(.services)])
     }
 
-    /// The same over the instances that `isIncluded` lets through (`filter`, `node-meta`).
+    /// The same over the instances that `isIncluded` lets through (`filter`, `node-meta`). A change of a node may let
+    /// others through.
     public func services(where isIncluded: (CatalogInstance) -> Bool) -> Answer<[ServiceSummary]> {
+        Answer(
+            value: self.summaries(where: isIncluded), index: max(self.tableIndexes.services, self.tableIndexes.nodes),
+            watch: [.all(.services), .all(.nodes)])
+    }
+
+    private func summaries(where isIncluded: (CatalogInstance) -> Bool) -> [ServiceSummary] {
         var summaries: [ServiceSummary] = []
         // Names that differ only in case stand beside each other, few of them: a search from the end finds them.
         self.servicesByName.forEach { _, key in
@@ -59,7 +67,7 @@ extension Registry {
         }
         for slot in summaries.indices { summaries[slot].tags = Self.sortedUnion(summaries[slot].tags) }
         summaries.sort { utf8Precedes($0.name, $1.name) }
-        return Answer(value: summaries, index: self.tableIndexes.services, watch: [.all(.services)])
+        return summaries
     }
 
     private static func sortedUnion(_ tags: [String]) -> [String] {

@@ -8,6 +8,7 @@ import Units
 /// full leases, by each new leader.
 package struct LeaderDuties: Sendable {
     var term: Term
+    var since: Instant
     var sessions = DeadlineQueue()
     /// Sessions whose end is decided and not applied yet, with the time to decide it again.
     var endingSessions = DeadlineQueue()
@@ -49,7 +50,7 @@ extension Replica {
 
     private mutating func takeUpDuties(at now: Instant) {
         self.clock.becomeLeader()
-        self.duties = LeaderDuties(term: self.raft.term, nextSweep: now)
+        self.duties = LeaderDuties(term: self.raft.term, since: now, nextSweep: now)
         self.grantFullLeases(at: now)
     }
 
@@ -209,13 +210,15 @@ extension Replica {
 
     /// A server that answers the leader's appends is alive; so is the leader itself.
     private mutating func renewServerLeases(at now: Instant) {
+        guard let since = self.duties?.since else { return }
         let deadline = now + self.settings.nodeLease
         for member in self.raft.configuration.allMembers {
             let recent: Bool
             if member.id == self.id {
                 recent = true
             } else if let contact = self.raft.lastContact(with: member.id) {
-                recent = now.since(contact) < .seconds(2)
+                // Every server counts as heard of when leadership begins; that is no sign of life.
+                recent = contact > since && now.since(contact) < .seconds(2)
             } else {
                 recent = false
             }

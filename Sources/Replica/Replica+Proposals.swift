@@ -28,6 +28,11 @@ extension Replica {
             directives.append(.refuse(token: token, .invalid("the command cannot be encoded"), mayApply: false))
             return
         }
+        guard bytes.count <= self.settings.largestEntry.rawValue else {
+            let text = "a command of \(bytes.count) bytes is larger than \(self.settings.largestEntry.rawValue)"
+            directives.append(.refuse(token: token, .invalid(text), mayApply: false))
+            return
+        }
         self.proposing = stamped
         self.raftStep(.propose(token: token, payloads: [bytes]), at: now, into: &directives)
         self.proposing = nil

@@ -4,6 +4,7 @@ import Units
 
 extension Replica {
     mutating func snapshotIfDue(into directives: inout [ReplicaDirective]) {
+        guard self.registry.appliedIndex >= self.snapshotRetryAt else { return }
         let entries = self.registry.appliedIndex.distance(from: self.snapshotIndex)
         if self.settings.snapshotIsDue(
             entries: entries, bytes: self.bytesSinceSnapshot, rows: self.registry.rowCount,
@@ -29,6 +30,10 @@ extension Replica {
 
     mutating func snapshotWritten(_ meta: SnapshotMeta?, at now: Instant, into directives: inout [ReplicaDirective]) {
         self.snapshotInProgress = false
+        if meta == nil {
+            // The disk may be too full for it, and writing as much of it as fits with each entry helps nobody.
+            self.snapshotRetryAt = self.registry.appliedIndex.advanced(by: max(1, self.settings.snapshotThreshold / 16))
+        }
         // A snapshot that a leader sent meanwhile may be newer: then the own one is of no use.
         guard let meta, meta.index > self.snapshotIndex else { return }
         self.snapshotIndex = meta.index

@@ -26,6 +26,8 @@ public struct Replica: Sendable {
     package var proposing: LogEnvelope?
     package var reads = Deque<PendingRead>()
     package var snapshotInProgress = false
+    /// After one that could not be written: the entry at which the next is tried.
+    package var snapshotRetryAt = LogIndex.zero
     /// Payloads applied since the last snapshot was begun, and the size of the last one.
     package var bytesSinceSnapshot: UInt64 = 0
     package var snapshotBytes: UInt64 = 0

@@ -20,6 +20,9 @@ public struct ReplicaSettings: Sendable, Equatable {
     /// A session is destroyed when this many of its TTLs have passed without renewal (Consul's doubling).
     public var sessionTTLFactor: UInt64 = 2
     public var datacenter = "dc1"
+    /// The largest entry. One that the transport's frame of 16 MiB can't carry would never reach another server, nor
+    /// would anything after it.
+    public var largestEntry: ByteCount = .mebibytes(15)
     /// A server that joined as a learner must have kept up this long before it is promoted.
     public var promotionDelay: Nanoseconds = .milliseconds(500)
 

@@ -97,6 +97,14 @@ import Testing
         #expect(await waiting.short == "200 2")
     }
 
+    @Test(.timeLimit(.minutes(1))) func aWaitThatWasBegunElsewhereEndsBeforeItsAgentGivesUp() async {
+        _ = await self.server.put("/v1/kv/a", "1")
+        let reply = await self.server.ask(
+            "GET", "/v1/kv/a?index=11&wait=10m&raw", headers: [(ForwardedHeader.patience, "2050")])
+        #expect(reply.short == "200 1")
+        #expect(reply["X-Consul-Index"] == "11")
+    }
+
     @Test func snapshotsPassThroughAnAgent() async {
         let saved = await self.agent.get("/v1/snapshot")
         #expect(saved.short == "200 onetwothree")

@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 import Testing
+import Units
 
 /// What only a real connection can show.
 @Suite struct SocketTests {
@@ -254,6 +255,81 @@ import Testing
         }
     }
 
+    @Test func theHeadOfAStreamHasNoBodyAndTheConnectionGoesOn() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send(
+                "HEAD /v1/snapshot HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(try await client.head().hasPrefix("HTTP/1.1 200 OK\r\n"))
+            #expect(try await client.response().body == "\"10.0.0.1:8300\"")
+            try await client.close()
+        }
+    }
+
+    @Test func anOldProtocolGetsAStreamWithoutChunks() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port)
+            try await client.send("GET /v1/snapshot HTTP/1.0\r\n\r\n")
+            let head = try await client.head()
+            #expect(!head.contains("Transfer-Encoding") && head.contains("Connection: close\r\n"))
+            #expect(try await client.rest() == "onetwothree")
+        }
+    }
+
+    @Test func aClientThatDoesNotReadItsAnswersIsNotGivenMoreOfThem() async throws {
+        let desk = self.desk
+        _ = await desk.put("/v1/kv/large", String(repeating: "x", count: 400_000))
+        let before = desk.cluster.views.count
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port, reads: false)
+            let request = "GET /v1/kv/large?raw HTTP/1.1\r\nHost: x\r\n\r\n"
+            try await client.send(String(repeating: request, count: 300))
+            #expect(await eventually { desk.cluster.views.count > before })
+            try await Task.sleep(for: .milliseconds(500))
+            // What the sockets' buffers take is some megabytes.
+            #expect(desk.cluster.views.count - before < 150)
+            try await client.startReading()
+            for _ in 0..<300 { #expect(try await client.response().body.utf8.count == 400_000) }
+            #expect(desk.cluster.views.count - before == 300)
+            try await client.close()
+        }
+    }
+
+    @Test func theLastAnswerReachesAClientThatTakesItsTime() async throws {
+        var settings = HTTPAPISettings()
+        settings.kvMaximumValue = .mebibytes(32)
+        settings.connectionLimits.linger = .milliseconds(50)
+        let desk = Desk(settings: settings)
+        // More than the sockets' buffers take.
+        let size = 24 << 20
+        #expect(await desk.put("/v1/kv/large", String(repeating: "x", count: size)).short == "200 true")
+        try await self.serving(desk) { port in
+            let client = try await Client(port: port, reads: false)
+            try await client.send("GET /v1/kv/large?raw HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            try await Task.sleep(for: .milliseconds(500))
+            try await client.startReading()
+            #expect(try await client.response().body.utf8.count == size)
+            #expect(try await client.isAtEnd())
+        }
+    }
+
+    @Test func aBodyThatStandsStillIsGivenUp() async throws {
+        var settings = HTTPAPISettings()
+        settings.connectionLimits.reading = .milliseconds(50)
+        settings.connectionLimits.idleCheckInterval = .milliseconds(10)
+        let desk = Desk(settings: settings)
+        try await self.serving(desk) { port in
+            for target in ["/v1/txn", "/v1/snapshot"] {
+                let client = try await Client(port: port)
+                try await client.send("PUT \(target) HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+                #expect(await eventually { await client.isGone }, "\(target)")
+                try await client.close()
+            }
+        }
+    }
+
     @Test func aLineBreakFromAClientNeverBecomesAHeader() async throws {
         let desk = self.desk
         try await self.serving(desk) { port in
@@ -300,10 +376,11 @@ private actor Client {
     private let inbound: AsyncThrowingStream<ByteBuffer, any Error>
     private var buffered = ByteBuffer()
 
-    init(port: Int) async throws {
+    init(port: Int, reads: Bool = true) async throws {
         let (stream, continuation) = AsyncThrowingStream<ByteBuffer, any Error>.makeStream()
         self.inbound = stream
         self.channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelOption(.autoRead, value: reads)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(Collector(continuation))
@@ -346,9 +423,21 @@ private actor Client {
         return true
     }
 
+    func startReading() async throws {
+        try await self.channel.setOption(.autoRead, value: true).get()
+    }
+
+    var isGone: Bool { !self.channel.isActive }
+
     func isAtEnd() async throws -> Bool {
         if self.buffered.readableBytes > 0 { return false }
         return try await !self.more()
+    }
+
+    /// All up to the end of the stream.
+    func rest() async throws -> String {
+        while try await self.more() {}
+        return self.buffered.readString(length: self.buffered.readableBytes) ?? ""
     }
 
     func line() async throws -> String {

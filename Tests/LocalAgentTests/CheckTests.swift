@@ -124,6 +124,29 @@ import Units
         await agent.stop()
     }
 
+    @Test func aServiceThatRecoversWhileAnotherIsBeingRemovedStays() async throws {
+        let agent = try await self.bench.agent { $0.minimumDeregisterAfter = .milliseconds(1) }
+        for name in ["a", "b"] {
+            let check = ttlCheck {
+                $0.status = "passing"
+                $0.deregisterCriticalServiceAfter = .milliseconds(1)
+            }
+            try await agent.registerService(service(name) { $0.checks = [check] }, replaceExistingChecks: false)
+        }
+        self.bench.store.setSlow(true)
+        for name in ["a", "b"] {
+            try await agent.updateCheck("service:\(name)", status: "critical", output: "")
+        }
+        // Both are due, and the first waits for the disk.
+        try await Task.sleep(for: .milliseconds(100))
+        try await agent.updateCheck("service:b", status: "passing", output: "")
+        self.bench.store.setSlow(false)
+        try await eventually("the first is gone") { await !agent.state().services.map(\.id).contains("a") }
+        try await Task.sleep(for: .milliseconds(60))
+        #expect(await agent.state().services.map(\.id) == ["b"])
+        await agent.stop()
+    }
+
     @Test func maintenanceOutranksAllElse() async throws {
         let agent = try await self.bench.agent()
         try await agent.registerService(

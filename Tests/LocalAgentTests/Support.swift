@@ -12,9 +12,12 @@ final class MemoryCluster: ClusterAccess, CatalogReader {
     private struct State {
         var registry = Registry()
         var commands: [LogCommand] = []
+        var batchSizes: [Int] = []
         var failures = 0
         var attempts = 0
         var isDown = false
+        var holdsAnswers = false
+        var lagging: Registry?
         var refusal: String?
     }
 
@@ -26,10 +29,16 @@ final class MemoryCluster: ClusterAccess, CatalogReader {
     var registry: Registry { self.state.withLock { $0.registry } }
     /// What was applied, batches taken apart.
     var commands: [LogCommand] { self.state.withLock { $0.commands } }
+    /// How many commands came in each write that held more than one.
+    var batchSizes: [Int] { self.state.withLock { $0.batchSizes } }
     var attempts: Int { self.state.withLock { $0.attempts } }
     var catalog: CatalogNode? { CatalogNode("n1", in: self.registry) }
 
     func setDown(_ isDown: Bool) { self.state.withLock { $0.isDown = isDown } }
+    /// Commands are applied, and who sent them does not hear of it.
+    func holdAnswers(_ holds: Bool) { self.state.withLock { $0.holdsAnswers = holds } }
+    /// Reads see this older state; nil: the present one.
+    func setLagging(_ registry: Registry?) { self.state.withLock { $0.lagging = registry } }
     /// Every command fails in the state machine with this text.
     func setRefusal(_ text: String?) { self.state.withLock { $0.refusal = text } }
 
@@ -71,14 +80,18 @@ final class MemoryCluster: ClusterAccess, CatalogReader {
         self.state.withLock { state in
             if case .batch(let batch)? = command.kind {
                 state.commands += batch.commands
+                state.batchSizes.append(batch.commands.count)
             } else {
                 state.commands.append(command)
             }
         }
+        while self.state.withLock({ $0.holdsAnswers }) { try? await Task.sleep(for: .milliseconds(2)) }
         return result
     }
 
-    func node(_ name: String) async throws -> CatalogNode? { CatalogNode(name, in: self.registry) }
+    func node(_ name: String) async throws -> CatalogNode? {
+        CatalogNode(name, in: self.state.withLock { $0.lagging ?? $0.registry })
+    }
 
     func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView {
         ReadView(registry: self.registry, lastContact: .zero, knownLeader: true)
@@ -102,6 +115,7 @@ final class MemoryStore: LocalStateStore {
     private struct State {
         var rows: [StoredRow] = []
         var isBroken = false
+        var isSlow = false
     }
 
     struct Broken: Error {}
@@ -110,6 +124,8 @@ final class MemoryStore: LocalStateStore {
 
     var rows: [StoredRow] { self.state.withLock { $0.rows } }
     func setBroken(_ isBroken: Bool) { self.state.withLock { $0.isBroken = isBroken } }
+    /// No write ends while it is.
+    func setSlow(_ isSlow: Bool) { self.state.withLock { $0.isSlow = isSlow } }
     func rows(_ kind: StoredRow.Kind) -> [String] { self.rows.filter { $0.kind == kind }.map(\.id).sorted() }
 
     func load() async throws -> [StoredRow] { self.rows }
@@ -117,6 +133,7 @@ final class MemoryStore: LocalStateStore {
     func apply(_ changes: [StoredChange]) async throws {
         // A disk takes its time; others run meanwhile.
         await Task.yield()
+        while self.state.withLock({ $0.isSlow }) { try? await Task.sleep(for: .milliseconds(2)) }
         try self.state.withLock { state in
             if state.isBroken { throw Broken() }
             for change in changes {

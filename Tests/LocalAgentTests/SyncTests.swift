@@ -188,6 +188,21 @@ import Units
         await agent.stop()
     }
 
+    @Test func oneWriteHoldsNoMoreThanAMessageCarries() async throws {
+        self.bench.cluster.setDown(true)
+        let agent = try await self.bench.agent()
+        let tag = String(repeating: "t", count: 200_000)
+        for number in 0..<20 {
+            try await agent.registerService(service("s\(number)") { $0.tags = [tag] }, replaceExistingChecks: false)
+        }
+        self.bench.cluster.setDown(false)
+        try await settled(agent)
+        #expect(self.bench.cluster.catalog?.services.count == 20)
+        // Five of them make a mebibyte.
+        #expect(!self.bench.cluster.batchSizes.isEmpty && self.bench.cluster.batchSizes.allSatisfy { $0 <= 6 })
+        await agent.stop()
+    }
+
     @Test func aRemovalOutlivesARestartWithoutTheCatalog() async throws {
         let agent = try await self.bench.agent()
         try await agent.registerService(service("web") { $0.checks = [ttlCheck()] }, replaceExistingChecks: false)
@@ -221,6 +236,49 @@ import Units
         #expect(self.bench.cluster.catalog?.checks.map(\.id) == ["b"])
         #expect(self.bench.store.rows(.removal).isEmpty)
         await agent.stop()
+    }
+
+    @Test func anAnswerAboutWhatWasRemovedSaysNothingAboutItsSuccessor() async throws {
+        let agent = try await self.bench.agent()
+        try await settled(agent)
+        self.bench.cluster.holdAnswers(true)
+        let before = service("web") {
+            $0.port = 1
+            $0.checks = [ttlCheck("c") { $0.status = "passing" }]
+        }
+        try await agent.registerService(before, replaceExistingChecks: false)
+        try await eventually("the catalog has it, and the agent does not know") {
+            self.bench.cluster.service("web")?.port == 1
+        }
+        try await agent.deregisterService("web")
+        let after = service("web") {
+            $0.port = 2
+            $0.checks = [ttlCheck("c")]
+        }
+        try await agent.registerService(after, replaceExistingChecks: false)
+        self.bench.cluster.holdAnswers(false)
+        try await settled(agent)
+        #expect(self.bench.cluster.service("web")?.port == 2)
+        #expect(self.bench.cluster.check("c")?.status == "critical")
+        await agent.stop()
+    }
+
+    @Test func aRemovalIsToldThoughAnOldViewOfTheCatalogDoesNotShowTheRow() async throws {
+        let agent = try await self.bench.agent()
+        try await settled(agent)
+        let old = self.bench.cluster.registry
+        try await agent.registerService(service("web"), replaceExistingChecks: false)
+        try await settled(agent)
+        self.bench.cluster.setDown(true)
+        try await agent.deregisterService("web")
+        await agent.stop()
+        // The next server to be asked has not caught up.
+        self.bench.cluster.setLagging(old)
+        self.bench.cluster.setDown(false)
+        let next = try await self.bench.agent()
+        try await settled(next)
+        #expect(self.bench.cluster.service("web") == nil)
+        await next.stop()
     }
 
     @Test func aStoppedAgentSyncsNoMore() async throws {

@@ -333,6 +333,21 @@ extension LogServiceAddress {
 }
 
 struct CatalogIndexTests {
+    @Test func aListOfServicesByTheirNodesMovesWithTheNodesToo() throws {
+        var world = World()
+        try world.register(service: Make.service("web"))
+        let before = world.registry.services { $0.node.meta["zone"] == "b" }
+        #expect(before.value.isEmpty && before.index == 1)
+        var register = LogRegister()
+        register.node = Make.node("n1")
+        register.node.meta = ["zone": "b"]
+        try world.run(.register(register))
+        let after = world.registry.services { $0.node.meta["zone"] == "b" }
+        #expect(after.value.map(\.name) == ["web"] && after.index == 2)
+        #expect(before.watch.contains { key in world.touched.contains { key.isTouched(by: $0) } })
+        #expect(world.registry.allServices().index == 1)
+    }
+
     @Test func aServicesIndexMovesWithItsOwnChangesAlone() throws {
         var world = World()
         try world.register(service: Make.service("web"))

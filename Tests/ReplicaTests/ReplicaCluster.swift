@@ -19,6 +19,8 @@ final class ReplicaCluster {
     var readable: Set<UInt64> = []
     var halts: [String] = []
     var snapshots: [SnapshotMeta] = []
+    var snapshotsFail = false
+    var failedSnapshots = 0
     private var snapshotRows: [NodeID: [UInt8]] = [:]
     var settings = ReplicaSettings()
     private var mail: [Message] = []
@@ -107,6 +109,9 @@ final class ReplicaCluster {
             case .sessionRenewed(let token, let found): self.renewed[token] = found
             case .administered(let token, let reason): self.administered[token] = .some(reason)
             case .halt(let reason): self.halts.append(reason)
+            case .takeSnapshot where self.snapshotsFail:
+                self.failedSnapshots += 1
+                self.step(id, .snapshotWritten(nil))
             case .takeSnapshot(let request):
                 let meta = SnapshotMeta(
                     index: request.index, term: request.term, configuration: request.configuration,

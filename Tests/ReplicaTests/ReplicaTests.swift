@@ -41,6 +41,19 @@ import Units
         #expect(fresh?.ok == false)
     }
 
+    @Test func aCommandThatNoMessageBetweenServersCouldCarryIsRefused() {
+        let cluster = ReplicaCluster(servers: 3)
+        cluster.electLeader()
+        // One frame of 16 MiB carries a message between servers.
+        #expect(cluster.propose(cluster.put("large", String(repeating: "x", count: 16 << 20))) == nil)
+        guard case .invalid(let text)? = cluster.refusals.values.first?.reason else {
+            Issue.record("not refused: \(cluster.refusals)")
+            return
+        }
+        #expect(text.contains("bytes") && cluster.refusals.values.first?.mayApply == false)
+        #expect(cluster.propose(cluster.put("small", "1"))?.ok == true)
+    }
+
     @Test func aLeaderThatWasCutOffTellsItsCallersThatTheirWritesMayStillApply() {
         let cluster = ReplicaCluster(servers: 3)
         cluster.electLeader()
@@ -109,6 +122,25 @@ import Units
         #expect(cluster.leaderRegistry.checks(inState: .critical).value.isEmpty)
     }
 
+    @Test func aNewLeaderDoesNotTakeADeadServerForAlive() {
+        let cluster = ReplicaCluster(servers: 3)
+        cluster.electLeader()
+        cluster.run(milliseconds: 1000)
+        guard let leader = cluster.leader, let dead = cluster.ids.first(where: { $0 != leader }),
+            let next = cluster.ids.first(where: { $0 != leader && $0 != dead })
+        else { return }
+        cluster.cut = [dead]
+        cluster.run(milliseconds: 14_000)
+        #expect(cluster.leaderRegistry.checks(inState: .critical).value.count == 1)
+        cluster.step(leader, .transferLeadership(token: cluster.token(), to: next))
+        for _ in 0..<300 {
+            cluster.run(milliseconds: 10)
+            guard let registry = cluster.replicas[next]?.registry else { return }
+            #expect(registry.checks(inState: .critical).value.count == 1)
+        }
+        #expect(cluster.leader == next)
+    }
+
     @Test func anAgentsNodeGetsItsHealthCheckFromItsLease() {
         let cluster = ReplicaCluster(servers: 1)
         cluster.electLeader()
@@ -175,6 +207,19 @@ import Units
         for number in 0..<120 { cluster.propose(cluster.put("k\(number)", "v")) }
         #expect(cluster.snapshots.count >= 2)
         #expect(cluster.replicas[cluster.ids[0]]?.raft.firstIndex ?? .zero > LogIndex(30))
+    }
+
+    @Test func aSnapshotThatCouldNotBeWrittenIsNotTriedAgainWithEachEntry() {
+        var settings = ReplicaSettings()
+        settings.snapshotThreshold = 160
+        let cluster = ReplicaCluster(servers: 1, settings: settings)
+        cluster.snapshotsFail = true
+        cluster.electLeader()
+        for number in 0..<240 { cluster.propose(cluster.put("k\(number)", "v")) }
+        #expect((2...10).contains(cluster.failedSnapshots))
+        cluster.snapshotsFail = false
+        for number in 0..<20 { cluster.propose(cluster.put("k\(number)", "w")) }
+        #expect(cluster.snapshots.count == 1)
     }
 
     @Test func serversCompareTheirStateThroughTheLogAndOneThatDiffersStops() {

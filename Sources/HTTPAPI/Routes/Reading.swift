@@ -69,7 +69,7 @@ extension HTTPAPI {
             try self.startWaiting()
             defer { self.endWaiting() }
             let first = answer.index
-            let deadline = ContinuousClock.now + .nanoseconds(Int64(self.jittered(options.wait).rawValue))
+            let deadline = ContinuousClock.now + .nanoseconds(Int64(self.time(of: options, request).rawValue))
             // A lower index than before: the state was replaced by a backup, or tombstones were collected. The client
             // starts anew from there.
             while answer.index <= options.index && answer.index >= first {
@@ -91,6 +91,15 @@ extension HTTPAPI {
         } catch {
             throw APIError(error)
         }
+    }
+
+    /// How long a change is waited for. An agent that has asked another server before has less time left than its client
+    /// asked for; the answer must be there before it gives up.
+    private func time(of options: ReadOptions, _ request: APIRequest) -> Nanoseconds {
+        let wait = self.jittered(options.wait)
+        guard let patience = request.patience else { return wait }
+        let margin = Nanoseconds.seconds(2)
+        return patience > margin ? min(wait, Nanoseconds(patience.rawValue - margin.rawValue)) : .zero
     }
 
     /// Up to a sixteenth is added, so that clients that started together do not come back together.

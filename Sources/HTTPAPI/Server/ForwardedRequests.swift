@@ -46,6 +46,8 @@ extension HTTPAPI {
         request.origin = origin ?? named
         request.number = RequestNumber(peer)
         request.isFromAgent = origin != nil
+        let patience = peer.headers.last { equalsIgnoringCase($0.name.utf8, ForwardedHeader.patience.utf8) }?.value
+        request.patience = patience.flatMap { UInt32($0) }.map { .milliseconds(UInt64($0)) }
         if request.path.hasPrefix("/v1/snapshot") { request.stream = BodyStream(whole: request.body) }
         return .success(request)
     }

@@ -17,7 +17,8 @@ enum Outgoing: Sendable {
     /// Head and body; the connection closes afterwards when `closes`.
     case response(head: ByteBuffer, body: ByteBuffer, closes: Bool)
     case part(ByteBuffer)
-    case end(closes: Bool)
+    /// What closes the body.
+    case end(ByteBuffer, closes: Bool)
 }
 
 /// How a request's body is taken.
@@ -58,19 +59,24 @@ final class HTTPAssembler: ChannelDuplexHandler {
     private var state = State.idle
     /// Requests handed on and not answered yet.
     private var unanswered = 0
-    /// A request is being answered on this loop. What comes in meanwhile waits here, and the socket is not read while
-    /// more than a few wait: answers go out in the order of the requests.
+    /// A request is being answered on this loop. What comes in meanwhile waits here, as it does while the client does not
+    /// take its answers, and the socket is not read while more than a few wait: answers go out in the order of the
+    /// requests.
     private var isAnswering = false
     private var isPassing = false
     /// Of the unanswered requests, those that went to the connection's task.
     private var inTask = 0
     private var waiting: CircularBuffer<Incoming> = []
     private var readIsHeld = false
+    /// The socket is asked for more, and nothing has come since.
+    private var awaitsInput = false
     private static let waitingMax = 16
     /// Up to this size head and body go out in one piece.
     private static let copiedBodyMax = 4096
     /// The connection closes as soon as no request is open.
     private var isDraining = false
+    /// Nothing is written any more; what was is on its way.
+    private var isClosing = false
     private var lastActivity = NIODeadline.now()
     private var idleCheck: Scheduled<Void>?
     private var parting: Scheduled<Void>?
@@ -90,6 +96,7 @@ final class HTTPAssembler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.lastActivity = .now()
+        self.awaitsInput = false
         switch self.unwrapInboundIn(data) {
         case .head(let head): self.receive(head: head, context: context)
         case .body(let piece): self.receive(piece: piece, context: context)
@@ -156,7 +163,11 @@ final class HTTPAssembler: ChannelDuplexHandler {
     }
 
     private func pass(_ incoming: Incoming, context: ChannelHandlerContext) {
-        if self.isAnswering { self.waiting.append(incoming) } else { self.dispatch(incoming, context) }
+        if self.isAnswering || !self.waiting.isEmpty || !context.channel.isWritable {
+            self.waiting.append(incoming)
+        } else {
+            self.dispatch(incoming, context)
+        }
     }
 
     /// To the loop's responder when nothing before it is unanswered, else to the connection's task, in order.
@@ -182,9 +193,10 @@ final class HTTPAssembler: ChannelDuplexHandler {
             let (assembler, context) = bound.value
             // The connection may be gone.
             guard assembler.isAnswering else { return }
-            assembler.isAnswering = false
             let isLast = closes || response.closes || assembler.signal.ending == .draining
             assembler.write(response, withoutBody: isHead, closes: isLast, context)
+            // Not before: what the flush sets off must not answer others ahead of a close.
+            assembler.isAnswering = false
             assembler.passWaiting(context)
         }
         if !isTaken { self.isAnswering = false }
@@ -214,18 +226,34 @@ final class HTTPAssembler: ChannelDuplexHandler {
     private func passWaiting(_ context: ChannelHandlerContext) {
         if self.isPassing { return }
         self.isPassing = true
-        while !self.isAnswering, let next = self.waiting.popFirst() { self.dispatch(next, context) }
+        while !self.isAnswering, context.channel.isWritable, let next = self.waiting.popFirst() {
+            self.dispatch(next, context)
+        }
         self.isPassing = false
         // The connection's task gets what was read once reading is said to be complete.
         if self.inTask > 0 { context.fireChannelReadComplete() }
         if self.readIsHeld, self.waiting.count < Self.waitingMax {
             self.readIsHeld = false
-            context.read()
+            self.ask(context)
         }
     }
 
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { self.passWaiting(context) }
+        context.fireChannelWritabilityChanged()
+    }
+
     func read(context: ChannelHandlerContext) {
-        if self.waiting.count >= Self.waitingMax { self.readIsHeld = true } else { context.read() }
+        if self.waiting.count >= Self.waitingMax { self.readIsHeld = true } else { self.ask(context) }
+    }
+
+    private func ask(_ context: ChannelHandlerContext) {
+        if !self.awaitsInput {
+            self.awaitsInput = true
+            // Until now it was this side that took its time.
+            self.lastActivity = .now()
+        }
+        context.read()
     }
 
     /// RFC 9110 §10.1.1; not while an earlier answer is due, which must come first.
@@ -253,8 +281,8 @@ final class HTTPAssembler: ChannelDuplexHandler {
             self.answered(closes: closes, context: context)
         case .part(let part):
             context.write(self.wrapOutboundOut(part), promise: promise)
-        case .end(let closes):
-            context.write(self.wrapOutboundOut(ByteBuffer(string: "0\r\n\r\n")), promise: promise)
+        case .end(let last, let closes):
+            context.write(self.wrapOutboundOut(last), promise: promise)
             self.inTask -= 1
             self.answered(closes: closes, context: context)
         }
@@ -268,13 +296,19 @@ final class HTTPAssembler: ChannelDuplexHandler {
         }
     }
 
-    /// Closing at once with unread input would reset the connection before the client has read the answer.
+    /// Closing at once with unread input would reset the connection before the client has read the answer; and before the
+    /// answer has left this process there is nothing yet to read.
     private func lingerThenClose(context: ChannelHandlerContext) {
         self.state = .discarding
+        self.isClosing = true
         self.waiting.removeAll()
         let channel = context.channel
-        context.close(mode: .output, promise: nil)
-        context.eventLoop.scheduleTask(in: self.limits.linger) { channel.close(promise: nil) }
+        let linger = self.limits.linger
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        sent.futureResult.whenComplete { _ in
+            channel.eventLoop.scheduleTask(in: linger) { channel.close(promise: nil) }
+        }
+        context.close(mode: .output, promise: sent)
     }
 
     // MARK: the connection's end
@@ -355,8 +389,12 @@ final class HTTPAssembler: ChannelDuplexHandler {
     private func isOverdue(isWritable: Bool) -> Bool {
         let passed = NIODeadline.now() - self.lastActivity
         // A reader that takes nothing of its answer holds memory for it.
-        if !isWritable && passed > self.limits.writing { return true }
-        if self.unanswered > 0 { return false }
+        if (!isWritable || self.isClosing) && passed > self.limits.writing { return true }
+        if self.unanswered > 0 {
+            // Its answer waits for the rest of its body.
+            guard case .streaming = self.state, self.unanswered == 1, self.awaitsInput else { return false }
+            return passed > self.limits.reading
+        }
         switch self.state {
         case .idle: return passed > self.limits.idle
         case .collecting, .streaming, .discarding: return passed > self.limits.reading

@@ -5,19 +5,19 @@ import NIOHTTP1
 import NIOPosix
 
 /// Bounds of a connection.
-struct ConnectionLimits: Sendable {
-    var idle: TimeAmount = .minutes(10)
+package struct ConnectionLimits: Sendable {
+    package var idle: TimeAmount = .minutes(10)
     /// Between two packets of one request.
-    var reading: TimeAmount = .seconds(30)
+    package var reading: TimeAmount = .seconds(30)
     /// While the client takes nothing of its answer.
-    var writing: TimeAmount = .seconds(60)
-    var idleCheckInterval: TimeAmount = .seconds(15)
+    package var writing: TimeAmount = .seconds(60)
+    package var idleCheckInterval: TimeAmount = .seconds(15)
     /// How long a connection that closes goes on reading what the client still sends.
-    var linger: TimeAmount = .milliseconds(500)
+    package var linger: TimeAmount = .milliseconds(500)
     /// How long a connection without a request is kept when the listener shuts down: a client that is about to ask is
     /// still answered, and told that it was the last time.
-    var parting: TimeAmount = .seconds(1)
-    var headers = 80 * 1024
+    package var parting: TimeAmount = .seconds(1)
+    package var headers = 80 * 1024
 }
 
 /// Serves the HTTP API at one address. `run()` returns when the listener was shut down and every connection has ended.
@@ -135,15 +135,27 @@ struct HTTPConnections: ServerChildChannel {
             try await outbound.write(.response(head: encoded, body: body, closes: closes))
             return
         }
-        try await outbound.write(.part(response.encodedHead(contentLength: nil, closes: closes, policy: policy)))
-        while head.method != .HEAD, let piece = try await stream.next() {
-            if piece.readableBytes == 0 { continue }
-            var chunk = ByteBuffer(string: String(piece.readableBytes, radix: 16) + "\r\n")
-            chunk.writeImmutableBuffer(piece)
-            chunk.writeStaticString("\r\n")
-            try await outbound.write(.part(chunk))
+        // HTTP/1.0 knows no chunks: there the connection's end is the body's (RFC 9112 §6.1).
+        let isChunked = head.version != .http1_0
+        let encoded = response.encodedHead(
+            contentLength: nil, isChunked: isChunked, closes: closes || !isChunked, policy: policy)
+        if head.method == .HEAD {
+            try await outbound.write(.response(head: encoded, body: ByteBuffer(), closes: closes || !isChunked))
+            return
         }
-        try await outbound.write(.end(closes: closes))
+        try await outbound.write(.part(encoded))
+        while let piece = try await stream.next() {
+            if piece.readableBytes > 0 { try await outbound.write(.part(isChunked ? Self.chunk(piece) : piece)) }
+        }
+        try await outbound.write(
+            .end(isChunked ? ByteBuffer(string: "0\r\n\r\n") : ByteBuffer(), closes: closes || !isChunked))
+    }
+
+    private static func chunk(_ piece: ByteBuffer) -> ByteBuffer {
+        var chunk = ByteBuffer(string: String(piece.readableBytes, radix: 16) + "\r\n")
+        chunk.writeImmutableBuffer(piece)
+        chunk.writeStaticString("\r\n")
+        return chunk
     }
 }
 

@@ -1,8 +1,9 @@
 import NIOCore
 
 extension APIResponse {
-    /// Status line and headers, ending in the empty line. Without a length the body is sent in chunks.
-    func encodedHead(contentLength: Int?, closes: Bool, policy: String) -> ByteBuffer {
+    /// Status line and headers, ending in the empty line. Without a length the body is sent in chunks, or ends with the
+    /// connection.
+    func encodedHead(contentLength: Int?, isChunked: Bool = true, closes: Bool, policy: String) -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.reserveCapacity(384)
         if self.status == 200 {
@@ -21,7 +22,7 @@ extension APIResponse {
             buffer.writeStaticString("Content-Length: ")
             buffer.writeDecimal(UInt64(contentLength))
             buffer.writeStaticString("\r\n")
-        } else {
+        } else if isChunked {
             buffer.writeStaticString("Transfer-Encoding: chunked\r\n")
         }
         if closes { buffer.writeStaticString("Connection: close\r\n") }
