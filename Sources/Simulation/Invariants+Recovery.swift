@@ -99,6 +99,26 @@ extension Invariants {
         self.lostTail(
             slot: slot, last: last, quarantine: quarantine.rawValue,
             restartsAfterSnapshot: restored.firstIndex > restored.lastIndex ? restored.snapshot : nil)
+        self.takeOlderEntries(slot: slot, restored)
+    }
+
+    /// A write-ahead log that ends early shows the log as it once was: also entries that were cut off since and written
+    /// anew in a later term. Each must be one that somebody wrote.
+    private func takeOlderEntries(slot: Int, _ restored: RestoredState) {
+        let log = self.subjects[slot].durable
+        let first = max(log.baseIndex + 1, restored.firstIndex.rawValue)
+        guard first <= log.lastIndex else { return }
+        func term(at index: UInt64) -> UInt64 {
+            restored.termRuns.last { $0.first.rawValue <= index }?.term.rawValue ?? 0
+        }
+        guard let older = (first...log.lastIndex).first(where: { log.term(at: $0) != term(at: $0) }) else { return }
+        self.subjects[slot].durable.truncate(from: older)
+        for index in older...log.lastIndex {
+            guard let chain = self.chain(at: index, term: term(at: index)) else {
+                return self.fail("I24", "s\(slot) holds entry \(index) of term \(term(at: index)), which nobody wrote")
+            }
+            self.subjects[slot].durable.append(term: term(at: index), chain: chain)
+        }
     }
 
     /// A replica applied up to here; seen only at the end of a step.

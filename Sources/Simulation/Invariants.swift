@@ -92,6 +92,12 @@ final class Invariants {
         self.seen[Int(index)].append((term, chain))
     }
 
+    /// Of the one entry that was ever written with this index and term; nil for none.
+    func chain(at index: UInt64, term: UInt64) -> UInt64? {
+        guard index < UInt64(self.seen.count) else { return nil }
+        return self.seen[Int(index)].first { $0.term == term }?.chain
+    }
+
     // MARK: - I1 and I3: leaders
 
     func becameLeader(slot: Int, term: UInt64) {
