@@ -99,7 +99,7 @@ public struct AgentConfiguration: Sendable, Equatable {
         public var electionTimeoutMin: Nanoseconds = .milliseconds(1000)
         public var electionTimeoutMax: Nanoseconds = .milliseconds(2000)
         /// A snapshot is taken once this many entries were applied since the last.
-        public var snapshotThreshold = 16_384
+        public var snapshotThreshold = 65_536
         /// Entries kept behind a snapshot, for followers that lag a little.
         public var trailingLogs = 10_240
         public init() {}

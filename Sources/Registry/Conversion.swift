@@ -56,7 +56,7 @@ extension ServiceInstance {
                 .sorted { utf8Precedes($0.tag, $1.tag) },
             meta: StringMap(message.meta), weightPassing: message.weightPassing, weightWarning: message.weightWarning,
             enableTagOverride: message.enableTagOverride, socketPath: message.socketPath,
-            proxyJSON: [UInt8](message.proxyJson), connectJSON: [UInt8](message.connectJson))
+            proxyJSON: message.proxyJson.array, connectJSON: message.connectJson.array)
     }
 
     public var message: LogService {
@@ -98,7 +98,7 @@ extension HealthCheck {
             node: message.node, id: message.id.isEmpty ? message.name : message.id, name: message.name, status: status,
             notes: message.notes, output: message.output, serviceID: message.serviceID,
             serviceName: message.serviceName, type: message.type, interval: message.interval,
-            timeout: message.timeout, definitionJSON: [UInt8](message.definitionJson))
+            timeout: message.timeout, definitionJSON: message.definitionJson.array)
     }
 
     public var message: LogCheck {

@@ -56,7 +56,7 @@ extension Registry {
 
     func compareHash(_ theirs: LogStateHash) throws(CommandFailure) {
         guard let ours = self.rememberedHash(at: LogIndex(theirs.atIndex)) else { return }
-        if ours != [UInt8](theirs.hash) { throw .stop(.stateDiverged(LogIndex(theirs.atIndex))) }
+        if ours != theirs.hash.array { throw .stop(.stateDiverged(LogIndex(theirs.atIndex))) }
     }
 
     private var clusterHash: UInt128 {

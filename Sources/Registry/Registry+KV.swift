@@ -42,7 +42,7 @@ extension Registry {
     static let longestLockDelay = Nanoseconds.seconds(60)
 
     mutating func applyPut(_ put: LogKVPut, _ context: inout ApplyContext) throws(CommandFailure) -> Bool {
-        let write = KVWrite(key: ByteKey([UInt8](put.key)), value: [UInt8](put.value), flags: put.flags)
+        let write = KVWrite(key: ByteKey(put.key.array), value: put.value.array, flags: put.flags)
         guard !write.key.isEmpty else { throw .invalid("Missing key name") }
         switch put.mode {
         case .putSet:
@@ -61,7 +61,7 @@ extension Registry {
     }
 
     mutating func applyDelete(_ delete: LogKVDelete, _ context: inout ApplyContext) throws(CommandFailure) -> Bool {
-        let key = ByteKey([UInt8](delete.key))
+        let key = ByteKey(delete.key.array)
         switch delete.mode {
         case .deleteKey:
             self.deleteKey(key, &context)

@@ -41,7 +41,7 @@ extension Registry {
         }
         guard begin.sha256.count == 16 else { throw .invalid("the hash of a backup has 16 bytes") }
         self.staging = RestoreStaging(
-            id: begin.id, totalBytes: begin.totalBytes, hash: [UInt8](begin.sha256), seenWall: context.now)
+            id: begin.id, totalBytes: begin.totalBytes, hash: begin.sha256.array, seenWall: context.now)
     }
 
     mutating func applyRestoreChunk(_ chunk: LogRestoreChunk, _ context: ApplyContext) throws(CommandFailure) {
@@ -54,7 +54,7 @@ extension Registry {
         guard !chunk.data.isEmpty, UInt64(chunk.data.count) <= staging.totalBytes - staging.received else {
             throw .invalid("a piece of \(chunk.data.count) bytes at \(chunk.offset) of \(staging.totalBytes)")
         }
-        self.staging?.append([UInt8](chunk.data))
+        self.staging?.append(chunk.data.array)
         self.staging?.seenWall = context.now
     }
 

@@ -64,7 +64,7 @@ extension Registry {
         var answer = LogTxnResult()
         for (position, operation) in txn.ops.enumerated() {
             guard case .kv(let kv) = operation.kind, kv.verb == .kvLock else { continue }
-            let key = ByteKey([UInt8](kv.key))
+            let key = ByteKey(kv.key.array)
             if self.isLockDelayed(key, at: now) {
                 answer.errors.append(LogTxnError(position, "failed to lock key \(quoted(key)) due to lock delay"))
             }
@@ -116,7 +116,7 @@ extension LogTxnError {
 
 extension Registry {
     private mutating func runKV(_ kv: LogTxnKV, _ context: inout ApplyContext) throws(CommandFailure) -> [LogTxnRow] {
-        let key = ByteKey([UInt8](kv.key))
+        let key = ByteKey(kv.key.array)
         switch kv.verb {
         case .kvGet, .kvGetOrEmpty, .kvGetTree, .kvCheckIndex, .kvCheckSession, .kvCheckNotExists:
             return try self.readKV(kv, key)
@@ -141,7 +141,7 @@ extension Registry {
         _ kv: LogTxnKV, _ key: ByteKey, _ context: inout ApplyContext
     ) throws(CommandFailure) -> KVEntry {
         guard !key.isEmpty else { throw .invalid("Must provide key") }
-        let write = KVWrite(key: key, value: [UInt8](kv.value), flags: kv.flags)
+        let write = KVWrite(key: key, value: kv.value.array, flags: kv.flags)
         if kv.verb == .kvCas {
             guard let entry = self.casKey(write, kv.index, &context) else {
                 throw .invalid("failed to set key \(quoted(key)), index is stale")

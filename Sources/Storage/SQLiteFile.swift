@@ -212,15 +212,22 @@ final class SQLiteStatement {
 
     func bind(_ position: CInt, _ text: String) {
         var text = text
-        text.withUTF8 { utf8 in
-            utf8.withMemoryRebound(to: CChar.self) {
-                // An empty string has no base address, and a null pointer would bind NULL.
-                if let base = $0.baseAddress {
-                    _ = sqlite3_bind_text64(
-                        self.handle, position, base, UInt64($0.count), Self.transient, UInt8(SQLITE_UTF8))
-                } else {
-                    _ = sqlite3_bind_text64(self.handle, position, "", 0, Self.transient, UInt8(SQLITE_UTF8))
-                }
+        text.withUTF8 { self.bind(position, utf8: UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Text whose bytes are known to be UTF-8.
+    func bind(_ position: CInt, utf8 bytes: [UInt8]) {
+        bytes.withUnsafeBytes { self.bind(position, utf8: $0) }
+    }
+
+    private func bind(_ position: CInt, utf8 bytes: UnsafeRawBufferPointer) {
+        bytes.withMemoryRebound(to: CChar.self) {
+            // Nothing may have no base address, and a null pointer would bind NULL.
+            if let base = $0.baseAddress {
+                _ = sqlite3_bind_text64(
+                    self.handle, position, base, UInt64($0.count), Self.transient, UInt8(SQLITE_UTF8))
+            } else {
+                _ = sqlite3_bind_text64(self.handle, position, "", 0, Self.transient, UInt8(SQLITE_UTF8))
             }
         }
     }

@@ -58,8 +58,8 @@ final class SnapshotRowWriter {
             case .blob(let bytes): statement.bind(position, bytes)
             case .number(let number): statement.bind(position, number)
             case .bytes(let bytes):
-                if let text = String(validating: bytes, as: UTF8.self) {
-                    statement.bind(position, text)
+                if (try? UTF8Span(validating: bytes.span)) != nil {
+                    statement.bind(position, utf8: bytes)
                 } else {
                     statement.bind(position, bytes)
                 }

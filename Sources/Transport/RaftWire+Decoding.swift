@@ -116,7 +116,7 @@ extension RaftWire {
             throw .invalid(field: "data", reason: "goes beyond the snapshot's \(meta.totalBytes) bytes")
         }
         return Raft.Message.SnapshotChunk(
-            meta: meta, offset: offset, data: Array(wire.data), checksum: wire.crc32, isLast: wire.last)
+            meta: meta, offset: offset, data: wire.data.array, checksum: wire.crc32, isLast: wire.last)
     }
 
     public static func decode(_ wire: PeerEntry) throws(RaftWireError) -> Raft.Entry {
@@ -127,7 +127,7 @@ extension RaftWire {
         case EntryKind.noop:
             guard wire.data.isEmpty else { throw .invalid(field: "entry.data", reason: "must be empty for a no-op") }
             payload = .noop
-        case EntryKind.command: payload = .command(Array(wire.data))
+        case EntryKind.command: payload = .command(wire.data.array)
         case EntryKind.configuration:
             guard let inner = try? PeerConfiguration(serializedBytes: wire.data) else {
                 throw .invalid(field: "entry.data", reason: "is no configuration")
@@ -153,8 +153,8 @@ extension RaftWire {
         return Raft.SnapshotMeta(
             index: index, term: Term(try Self.number(wire.term, "meta.term")),
             configuration: try Self.decode(wire.configuration), configurationIndex: configurationIndex,
-            totalBytes: try Self.number(wire.totalBytes, "total_bytes"), sha256: Array(wire.sha256),
-            chain: Array(wire.chain))
+            totalBytes: try Self.number(wire.totalBytes, "total_bytes"), sha256: wire.sha256.array,
+            chain: wire.chain.array)
     }
 
     /// May be empty: a node that has no configuration yet says so. An entry's configuration may not.
