@@ -30,21 +30,33 @@ package final class Inbox<Item: Sendable>: @unchecked Sendable {
         self.mutex.deallocate()
     }
 
-    /// False when the queue is full or closed; the item was not taken. `always`: what a lower room must be able to
-    /// report back (a finished write) passes the bound, since its number is bounded where it was asked for.
+    /// False when the queue is full or closed; the item was not taken.
+    /// - Parameters:
+    ///   - always: what a lower room must be able to report back (a finished write) passes the bound, since its number
+    ///     is bounded where it was asked for.
+    ///   - wakes: false when the caller calls `wake` once it has posted all it has.
     @discardableResult
-    package func post(_ item: Item, always: Bool = false) -> Bool {
+    package func post(_ item: Item, always: Bool = false, wakes: Bool = true) -> Bool {
         pthread_mutex_lock(self.mutex)
         guard !self.closed, always || self.items.count < self.limit else {
             pthread_mutex_unlock(self.mutex)
             return false
         }
         self.items.append(item)
-        let wake = self.sleeping
-        self.sleeping = false
+        let wake = wakes && self.sleeping
+        if wake { self.sleeping = false }
         pthread_mutex_unlock(self.mutex)
         if wake { pthread_cond_signal(self.condition) }
         return true
+    }
+
+    /// Wakes the thread if it sleeps over what was posted.
+    package func wake() {
+        pthread_mutex_lock(self.mutex)
+        let wake = self.sleeping && !self.items.isEmpty
+        if wake { self.sleeping = false }
+        pthread_mutex_unlock(self.mutex)
+        if wake { pthread_cond_signal(self.condition) }
     }
 
     /// Everything that was posted, in order; empty when `timeout` passed first; nil once closed and drained.

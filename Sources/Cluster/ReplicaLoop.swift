@@ -1,4 +1,6 @@
 import Logging
+import NIOCore
+import NIOPosix
 import Protocol
 import Raft
 import Registry
@@ -56,6 +58,7 @@ final class ReplicaLoop: Sendable {
     let watches: WatchHub
     private let logger: Logger
     private let running = Atomic(false)
+    private let wakeIsDue = Atomic(false)
 
     /// True from `start` to the end: only then are items taken, and each gets its reply.
     var isRunning: Bool { self.running.load(ordering: .acquiring) }
@@ -98,6 +101,7 @@ final class ReplicaLoop: Sendable {
     func reset() {
         self.published.withLock { $0 = Published(state: SharedRegistry(Registry())) }
         self.inbox.reopen()
+        self.wakeIsDue.store(false, ordering: .releasing)
     }
 
     /// Hands in what a lower room reports; it is never turned away, since it answers a question of this loop.
@@ -107,7 +111,21 @@ final class ReplicaLoop: Sendable {
 
     /// Hands in a request. False: it was not taken, and gets no reply.
     func ask(_ item: LoopItem) -> Bool {
-        self.isRunning && self.inbox.post(item)
+        guard self.isRunning else { return false }
+        guard let eventLoop = MultiThreadedEventLoopGroup.currentEventLoop else { return self.inbox.post(item) }
+        guard self.inbox.post(item, wakes: false) else { return false }
+        self.wake(after: eventLoop)
+        return true
+    }
+
+    /// Wakes the thread once the event loop has handled all that its sockets had for it, so that they become one batch.
+    /// One that another loop's turn is to wake for wakes for all; should that turn be long, the next tick comes first.
+    private func wake(after eventLoop: any EventLoop) {
+        guard !self.wakeIsDue.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        eventLoop.execute {
+            self.wakeIsDue.store(false, ordering: .releasing)
+            self.inbox.wake()
+        }
     }
 
     private func run(_ state: inout LoopState, _ outlets: Outlets) {

@@ -5,9 +5,11 @@
 /// way down by `isKnownUniquelyReferenced`); a node that two maps share is copied first.
 @usableFromInline
 final class MapNode<Key: Comparable & Sendable, Value: Sendable>: @unchecked Sendable {
-    @usableFromInline var keys: [Key]
-    @usableFromInline var values: [Value]
-    @usableFromInline var children: [MapNode]
+    // That nobody reads what another changes is what the one reference is for; checking each access anew costs a sixth
+    // of a change.
+    @exclusivity(unchecked) @usableFromInline var keys: [Key]
+    @exclusivity(unchecked) @usableFromInline var values: [Value]
+    @exclusivity(unchecked) @usableFromInline var children: [MapNode]
 
     @inlinable
     init(keys: [Key], values: [Value], children: [MapNode]) {
