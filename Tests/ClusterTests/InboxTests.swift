@@ -44,6 +44,22 @@ import Units
         for poster in posters { poster.join(timeout: .seconds(10)) }
     }
 
+    @Test func whatIsPostedWithoutWakingIsTakenAtTheWakeUp() {
+        let inbox = Inbox<Int>(limit: 3)
+        let taken = Inbox<[Int]>(limit: 3)
+        let thread = WorkerThread(name: "taker") {
+            while let items = inbox.take(timeout: .seconds(30)) { taken.post(items) }
+        }
+        // Whether the thread sleeps already or not: nothing is lost, and nothing waits for the timeout.
+        for number in 0..<3 { #expect(inbox.post(number, wakes: false)) }
+        inbox.wake()
+        var seen: [Int] = []
+        while seen.count < 3, let more = taken.take(timeout: .seconds(10)), !more.isEmpty { seen += more.joined() }
+        #expect(seen == [0, 1, 2])
+        inbox.close()
+        thread.join(timeout: .seconds(10))
+    }
+
     @Test func aBlockingThreadRunsCallsInOrderAndPassesErrorsOn() async throws {
         struct Refusal: Error, Equatable {}
         let thread = BlockingThread(name: "test")
