@@ -4,8 +4,9 @@ import Units
 /// What tunes a replica. Validated when made.
 public struct ReplicaSettings: Sendable, Equatable {
     public var raft = RaftSettings()
-    /// A snapshot is made when this many entries were applied since the last one, or as many as the state's rows when
-    /// that is more: writing all rows again then costs at most one row for each entry, however large the state is.
+    /// A snapshot is made when this many entries were applied since the last one, or as many as half of the state's rows
+    /// when that is more: writing all rows again then costs at most two rows for each entry, however large the state is.
+    /// (As many as all rows would never come where each entry adds one.)
     public var snapshotThreshold: Int = 65_536
     /// A snapshot is also made when the entries since the last one hold this much, or as much as that snapshot when it is
     /// larger: few large values must not let the log grow without bound.
@@ -32,7 +33,7 @@ public struct ReplicaSettings: Sendable, Equatable {
     ///   - entries, bytes: applied since the last snapshot, which had `snapshotBytes`.
     ///   - rows: of the state now.
     package func snapshotIsDue(entries: Int, bytes: UInt64, rows: Int, snapshotBytes: UInt64) -> Bool {
-        entries >= max(self.snapshotThreshold, rows)
+        entries >= max(self.snapshotThreshold, rows / 2)
             || bytes >= max(UInt64(self.snapshotThresholdBytes.rawValue), snapshotBytes)
     }
 
