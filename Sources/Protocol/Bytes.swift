@@ -1,10 +1,6 @@
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
+import SwiftProtobuf
 
-extension Data {
-    /// The bytes, copied at once. An array made of the collection goes through Data's iterator first.
+extension SwiftProtobufContiguousBytes {
+    /// The bytes of a field, copied at once. An array made of the collection goes through its iterator first.
     package var array: [UInt8] { self.withUnsafeBytes { Array($0) } }
 }
