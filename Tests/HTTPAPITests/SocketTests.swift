@@ -315,6 +315,34 @@ import Units
         }
     }
 
+    @Test func aReaderMayTakeItsTimeAsLongAsItTakesSomething() async throws {
+        var settings = HTTPAPISettings()
+        settings.kvMaximumValue = .mebibytes(48)
+        settings.connectionLimits.writing = .milliseconds(600)
+        settings.connectionLimits.idleCheckInterval = .milliseconds(20)
+        let desk = Desk(settings: settings)
+        // More than the sockets' buffers take.
+        let size = 48 << 20
+        #expect(await desk.put("/v1/kv/large", String(repeating: "x", count: size)).short == "200 true")
+        try await self.serving(desk) { port in
+            let slow = try await Client(port: port, reads: false)
+            let idle = try await Client(port: port, reads: false)
+            for client in [slow, idle] {
+                try await client.send("GET /v1/kv/large?raw HTTP/1.1\r\nHost: x\r\n\r\n")
+            }
+            // Three times as long as one may wait that takes nothing.
+            for _ in 0..<90 {
+                try await Task.sleep(for: .milliseconds(20))
+                await slow.readSome()
+            }
+            try await slow.startReading()
+            #expect(try await slow.response().body.utf8.count == size)
+            try await idle.startReading()
+            #expect(try await idle.rest().utf8.count < size)
+            try await slow.close()
+        }
+    }
+
     @Test func aBodyThatStandsStillIsGivenUp() async throws {
         var settings = HTTPAPISettings()
         settings.connectionLimits.reading = .milliseconds(50)
@@ -422,6 +450,8 @@ private actor Client {
         self.buffered.writeBuffer(&piece)
         return true
     }
+
+    func readSome() { self.channel.read() }
 
     func startReading() async throws {
         try await self.channel.setOption(.autoRead, value: true).get()

@@ -78,6 +78,8 @@ final class HTTPAssembler: ChannelDuplexHandler {
     /// Nothing is written any more; what was is on its way.
     private var isClosing = false
     private var lastActivity = NIODeadline.now()
+    /// Bytes of answers that the socket had not taken when it was last looked.
+    private var untaken = 0
     private var idleCheck: Scheduled<Void>?
     private var parting: Scheduled<Void>?
 
@@ -378,12 +380,20 @@ final class HTTPAssembler: ChannelDuplexHandler {
         let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         self.idleCheck = context.eventLoop.scheduleTask(in: self.limits.idleCheckInterval) {
             let (assembler, context) = loopBound.value
+            assembler.noteWhatWasTaken(context: context)
             if assembler.isOverdue(isWritable: context.channel.isWritable) {
                 context.close(promise: nil)
             } else {
                 assembler.scheduleIdleCheck(context: context)
             }
         }
+    }
+
+    /// A reader that takes a large answer bit by bit is at work, however long it takes.
+    private func noteWhatWasTaken(context: ChannelHandlerContext) {
+        let untaken = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        if untaken < self.untaken { self.lastActivity = .now() }
+        self.untaken = untaken
     }
 
     private func isOverdue(isWritable: Bool) -> Bool {
