@@ -5,8 +5,7 @@
 /// way down by `isKnownUniquelyReferenced`); a node that two maps share is copied first.
 @usableFromInline
 final class MapNode<Key: Comparable & Sendable, Value: Sendable>: @unchecked Sendable {
-    // That nobody reads what another changes is what the one reference is for; checking each access anew costs a sixth
-    // of a change.
+    // That nobody reads what another changes is what the one reference is for; it is not checked anew at each access.
     @exclusivity(unchecked) @usableFromInline var keys: [Key]
     @exclusivity(unchecked) @usableFromInline var values: [Value]
     @exclusivity(unchecked) @usableFromInline var children: [MapNode]

@@ -50,12 +50,12 @@ import Units
         let thread = WorkerThread(name: "taker") {
             while let items = inbox.take(timeout: .seconds(30)) { taken.post(items) }
         }
-        // Whether the thread sleeps already or not: nothing is lost, and nothing waits for the timeout.
+        // Time for the thread to fall asleep: nothing wakes it until it is told.
+        #expect(taken.take(timeout: .milliseconds(200)) == [])
         for number in 0..<3 { #expect(inbox.post(number, wakes: false)) }
+        #expect(taken.take(timeout: .milliseconds(200)) == [])
         inbox.wake()
-        var seen: [Int] = []
-        while seen.count < 3, let more = taken.take(timeout: .seconds(10)), !more.isEmpty { seen += more.joined() }
-        #expect(seen == [0, 1, 2])
+        #expect(taken.take(timeout: .seconds(10)) == [[0, 1, 2]])
         inbox.close()
         thread.join(timeout: .seconds(10))
     }
