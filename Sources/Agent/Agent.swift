@@ -29,6 +29,8 @@ public func runAgent(
     if let temporary { configuration.dataDirectory = temporary.path }
     defer { temporary?.remove() }
 
+    // Before anything asks for the shared group: it has its threads from then on.
+    NIOSingletons.groupLoopCountSuggestion = configuration.performance.eventLoops
     let endings = AsyncStream.makeStream(of: Ending.self, bufferingPolicy: .bufferingOldest(8))
     let signals = Signals(configuration, to: endings.continuation)
     defer { signals.stop() }

@@ -56,7 +56,8 @@ enum ConfigurationKeys {
         ]),
         "raft_snapshot_threshold": .count, "raft_trailing_logs": .count,
         "performance": .block([
-            "raft_multiplier": .count, "leave_drain_time": .duration, "rpc_hold_timeout": .duration,
+            "raft_multiplier": .count, "event_loops": .count, "leave_drain_time": .duration,
+            "rpc_hold_timeout": .duration,
             "grpc_keepalive_interval": .ignored(notYet), "grpc_keepalive_timeout": .ignored(notYet),
             "enable_xds_load_balancing": .ignored(noMesh),
         ]),

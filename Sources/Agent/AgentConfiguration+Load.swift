@@ -183,6 +183,12 @@ extension AgentConfiguration {
         try reader.take("raft_trailing_logs", into: &self.raft.trailingLogs)
         try reader.take("raft.snapshot_threshold", into: &self.raft.snapshotThreshold)
         try reader.take("raft.trailing_logs", into: &self.raft.trailingLogs)
+        if let loops = try reader.count("performance.event_loops") {
+            guard (1...1024).contains(loops) else {
+                throw .invalid(key: "performance.event_loops", why: "must be from 1 to 1024, not \(loops)")
+            }
+            self.performance.eventLoops = loops
+        }
         try reader.take("performance.leave_drain_time", into: &self.performance.leaveDrainTime)
         try reader.take("performance.rpc_hold_timeout", into: &self.performance.rpcHoldTimeout)
         try reader.take("session_ttl_min", into: &self.sessionTTLMin)

@@ -163,6 +163,16 @@ struct FileTests {
         #expect(made.raft.electionTimeoutMin == .seconds(3) && made.raft.electionTimeoutMax == .seconds(9))
     }
 
+    @Test func eventLoopsLeaveOneProcessorUnlessTheyAreNamed() throws {
+        let made = try withFiles(["a.json": #"{"performance": {"event_loops": 7}}"#]) {
+            try load("-server", "-bootstrap", "-data-dir", "/d", "-config-dir", $0)
+        }
+        #expect(made.performance.eventLoops == 7)
+        #expect(AgentConfiguration.Performance().eventLoops >= 1)
+        #expect(
+            try complaint(inFile: #"{"performance": {"event_loops": 0}}"#).hasSuffix("must be from 1 to 1024, not 0"))
+    }
+
     @Test("An unknown key is an error with its file, its whole path and the nearest known key")
     func anUnknownKeyIsNamed() throws {
         #expect(
