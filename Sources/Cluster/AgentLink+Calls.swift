@@ -99,6 +99,8 @@ extension AgentLink: ClusterAccess {
         var call = PeerRequest()
         call.http = request
         let isRead = request.method == "GET" || request.method == "HEAD"
+        // A client's own number stays: it may send the same request to another address.
+        if request.client != 0 { return (call, nil, true) }
         let isNumbered = !isRead && Self.isOneWrite(request.target)
         let ticket = isNumbered ? self.requests.begin() : nil
         if let ticket { self.requests.stamp(&call.http, ticket) }

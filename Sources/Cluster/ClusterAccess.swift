@@ -90,6 +90,15 @@ public struct RequestNumber: Sendable, Equatable {
     public var sequence: UInt64
     public var lowestOutstanding: UInt64
 
+    /// - Parameters:
+    ///   - client: not 0.
+    ///   - lowestOutstanding: from 1 to `sequence`.
+    public init(client: UInt64, sequence: UInt64, lowestOutstanding: UInt64) {
+        self.client = client
+        self.sequence = sequence
+        self.lowestOutstanding = lowestOutstanding
+    }
+
     /// nil for a request that was not numbered.
     public init?(_ request: PeerHTTPRequest) {
         guard request.client != 0 else { return nil }

@@ -60,8 +60,10 @@ struct APIRequest: Sendable {
     var stream: BodyStream?
     /// Tells that the client went away; nil for forwarded requests, whose task is cancelled instead.
     var connection: ConnectionSignal?
-    /// How the agent that forwarded this write numbers it; nil when it came to us directly.
+    /// How the client, or the agent that forwarded this write, numbers it.
     var number: RequestNumber?
+    /// `Idempotency-Key`; "" when none.
+    var idempotencyKey = ""
     /// Node name of the agent that forwarded this request; nil when it came to us directly.
     var origin: String?
     /// How long the agent that forwarded this request waits for the answer.

@@ -117,6 +117,7 @@ public final class HTTPAPI: Sendable {
         var request = request
         request.matched = matched
         try self.refuseEnterpriseParameters(request)
+        try request.takeIdempotencyKey()
         if route.isLocal {
             // A server's own registrations and life are no business of its agents.
             if request.isFromAgent && !route.isOpenToAgents { throw APIError(403, "this route is not open to agents") }

@@ -52,11 +52,16 @@ final class FakeCluster: ClusterAccess {
     var waiterCount: Int { self.state.withLock { $0.waiters.count } }
 
     @discardableResult
-    func apply(_ command: LogCommand) -> LogResult {
+    func apply(_ command: LogCommand, number: RequestNumber? = nil) -> LogResult {
         let (result, woken) = self.state.withLock { state in
             var envelope = LogEnvelope()
             envelope.format = 1
             envelope.command = command
+            if let number {
+                envelope.client = number.client
+                envelope.sequence = number.sequence
+                envelope.lowestOutstanding = number.lowestOutstanding
+            }
             state.wallTime += 1_000_000
             envelope.wallTimeNs = state.wallTime
             state.proposals.append(command)
@@ -99,6 +104,13 @@ final class FakeCluster: ClusterAccess {
     {
         try self.check()
         return self.apply(command)
+    }
+
+    func propose(
+        _ command: LogCommand, identity: String, timeout: Nanoseconds, number: RequestNumber
+    ) async throws(ClusterError) -> LogResult {
+        try self.check()
+        return self.apply(command, number: number)
     }
 
     func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView {

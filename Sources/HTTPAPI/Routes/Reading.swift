@@ -93,12 +93,12 @@ extension HTTPAPI {
         }
     }
 
-    /// How long a change is waited for. An agent that has asked another server before has less time left than its client
-    /// asked for; the answer must be there before it gives up.
+    /// How long a change is waited for. An agent waits for its client's time and `forwardMargin`; of the first, what it
+    /// has waited at another server, which is gone, is over.
     private func time(of options: ReadOptions, _ request: APIRequest) -> Nanoseconds {
         let wait = self.jittered(options.wait)
         guard let patience = request.patience else { return wait }
-        let margin = Nanoseconds.seconds(2)
+        let margin = self.forwardMargin
         return patience > margin ? min(wait, Nanoseconds(patience.rawValue - margin.rawValue)) : .zero
     }
 

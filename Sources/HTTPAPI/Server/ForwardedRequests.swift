@@ -105,6 +105,11 @@ extension HTTPAPI {
         peer.body = .init(body.readableBytesView)
         peer.headers = [.init(Self.originHeader, self.cluster.identity.nodeName)]
         if !request.token.isEmpty { peer.headers.append(.init("X-Consul-Token", request.token)) }
+        if let number = request.number {
+            peer.client = number.client
+            peer.sequence = number.sequence
+            peer.lowestOutstanding = number.lowestOutstanding
+        }
         if request.acceptsText { peer.headers.append(.init("Accept", "text/plain")) }
         return peer
     }
@@ -112,7 +117,7 @@ extension HTTPAPI {
     /// `forward` for the hot way; `reply` is called on `loop`.
     func forward(_ request: APIRequest, _ loop: any EventLoop, _ reply: @escaping Route.LoopReply) {
         let peer = self.passedOn(request, body: request.body)
-        self.cluster.forward(peer, timeout: self.settings.writeTimeout + Self.forwardMargin) { result in
+        self.cluster.forward(peer, timeout: self.forwardMargin) { result in
             loop.run { reply(result.map { self.decode($0) }.mapError { APIError($0) }) }
         }
     }
@@ -149,11 +154,12 @@ extension HTTPAPI {
         return body
     }
 
-    private static let forwardMargin = Nanoseconds.seconds(5)
+    /// What a server may need to answer a request that waits for nothing, and the way there and back.
+    package var forwardMargin: Nanoseconds { self.settings.writeTimeout + .seconds(5) }
 
     /// The server's own wait with its jitter, and time for the way.
     private func forwardTimeout(_ request: APIRequest) throws(APIError) -> Nanoseconds {
-        let margin = self.settings.writeTimeout + Self.forwardMargin
+        let margin = self.forwardMargin
         guard !request.query.isEmpty, request.query.has("index") else { return margin }
         var query = request.query
         query.remove("filter")

@@ -108,6 +108,8 @@ extension APIRequest {
                 bearer = Self.bearer(value)
             case 14 where equalsIgnoringCase(name.utf8, "x-consul-token".utf8):
                 header = value
+            case 15 where equalsIgnoringCase(name.utf8, "idempotency-key".utf8):
+                self.idempotencyKey = value
             case 18 where equalsIgnoringCase(name.utf8, "x-consul-namespace".utf8) && !value.isEmpty:
                 self.namespace = value
             default: break
