@@ -12,7 +12,8 @@ public struct FencedLock: SequentialModel {
         case fencedWrite(session: String, lockIndex: UInt64)
     }
     public enum Output: Sendable, Hashable {
-        case done(Bool)
+        /// `token`: the LockIndex that an acquisition is known to have given.
+        case done(Bool, token: UInt64? = nil)
         case holder(session: String?, lockIndex: UInt64)
     }
     public struct State: Hashable, Sendable {
@@ -30,29 +31,44 @@ public struct FencedLock: SequentialModel {
 
     public func step(_ state: State, _ input: Input, _ output: Output?) -> State? {
         switch (input, output) {
-        case (.acquire(let session), .done(true)), (.acquire(let session), nil): return self.acquired(state, session)
-        case (.acquire(let session), .done(false)):
+        case (.acquire(let session), .done(true, let token)):
+            guard let next = self.acquired(state, session), token == nil || next.lockIndex == token else { return nil }
+            return next
+        case (.acquire(let session), nil): return self.acquired(state, session)
+        case (.acquire(let session), .done(false, _)):
             if state.ended.contains(session) { return state }
             if let holder = state.holder { return holder == session ? nil : state }
             return state.mayBeDelayed ? state : nil
-        case (.release(let session), .done(true)), (.release(let session), nil):
+        case (.release(let session), .done(true, _)), (.release(let session), nil):
             guard state.holder == session else { return nil }
             var next = state
             next.holder = nil
             next.mayBeDelayed = false
             return next
-        case (.release(let session), .done(false)): return state.holder == session ? nil : state
-        case (.invalidate(let session), .done(true)), (.invalidate(let session), nil):
+        case (.release(let session), .done(false, _)): return state.holder == session ? nil : state
+        case (.invalidate(let session), .done(true, _)), (.invalidate(let session), nil):
             return self.ended(state, session)
         case (.inspect, .holder(let session, let lockIndex)):
             return state.holder == session && state.lockIndex == lockIndex ? state : nil
-        case (.fencedWrite(let session, let lockIndex), .done(let accepted)):
+        case (.fencedWrite(let session, let lockIndex), .done(let accepted, _)):
             return accepted == (state.holder == session && state.lockIndex == lockIndex) ? state : nil
         case (.fencedWrite, nil): return state
         case (.acquire, .holder), (.release, .holder), (.fencedWrite, .holder): return nil
-        case (.invalidate, .done(false)), (.invalidate, .holder), (.inspect, _): return nil
+        case (.invalidate, .done(false, _)), (.invalidate, .holder), (.inspect, _): return nil
         }
     }
+
+    /// LockIndex only rises, so what is known to have happened under one stands before what happened under the next.
+    public func rank(_ operation: HistoryOperation<Input, Output>) -> UInt64? {
+        switch (operation.input, operation.output) {
+        case (.inspect, .holder(_, let lockIndex)): lockIndex
+        case (.acquire, .done(true, let token)): token
+        case (.fencedWrite(_, let lockIndex), .done(true, _)): lockIndex
+        default: nil
+        }
+    }
+
+    public func mayReach(_ rank: UInt64, from state: State) -> Bool { state.lockIndex <= rank }
 
     private func acquired(_ state: State, _ session: String) -> State? {
         if state.holder == session { return state }

@@ -23,6 +23,9 @@ public enum HistoryLines {
         line.add("result", record.result)
         line.add("resultIndex", record.resultIndex)
         line.add("elements", record.elements)
+        line.add("names", record.names)
+        line.add("view", record.view)
+        line.add("seenIndex", record.seenIndex)
         line.add("position", record.position)
         return line.finished
     }
@@ -69,6 +72,9 @@ public enum HistoryLines {
             case "result": record.result = try value.string(name)
             case "resultIndex": record.resultIndex = try value.number(name)
             case "elements": record.elements = try value.numbers(name)
+            case "names": record.names = try value.strings(name)
+            case "view": record.view = try value.string(name)
+            case "seenIndex": record.seenIndex = try value.number(name)
             case "position": record.position = try value.number(name)
             default: throw LineError("unknown field \(name)")
             }
@@ -96,8 +102,14 @@ private struct LineWriter {
     mutating func add(_ name: String, _ value: [UInt64]?) {
         if let value { self.raw(name, "[" + value.map { "\($0)" }.joined(separator: ",") + "]") }
     }
+    mutating func add(_ name: String, _ value: [String]?) {
+        if let value { self.raw(name, "[" + value.map(Self.quoted).joined(separator: ",") + "]") }
+    }
     mutating func add(_ name: String, _ value: String?) {
-        guard let value else { return }
+        if let value { self.raw(name, Self.quoted(value)) }
+    }
+
+    private static func quoted(_ value: String) -> String {
         var quoted = "\""
         for scalar in value.unicodeScalars {
             switch scalar {
@@ -115,7 +127,7 @@ private struct LineWriter {
                 }
             }
         }
-        self.raw(name, quoted + "\"")
+        return quoted + "\""
     }
 
     private mutating func raw(_ name: String, _ value: String) {

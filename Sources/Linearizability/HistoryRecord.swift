@@ -5,6 +5,20 @@ public struct HistoryRecord: Sendable, Equatable {
         case get, put, delete, cas, deleteCAS
         case add, read
         case acquire, release, invalidate, inspect, fencedWrite
+        /// Two keys that are written together, read together: `names` holds both values.
+        case pairRead
+        /// A key written once by one client, and how a server was found to hold such keys at the end (`names`).
+        case append, survey
+        /// A counter raised by one, and how a server was found to hold it at the end (`result`).
+        case count, total
+        /// A read that promises nothing but order: `view` is one connection to one server.
+        case staleGet
+        /// A blocking query after `index`.
+        case watch
+        /// Something was broken on purpose from `call` to `returned`; the key says what.
+        case fault
+        /// A backup that was begun at `call` had been restored at `returned`.
+        case restore
     }
 
     public var client: Int
@@ -25,6 +39,12 @@ public struct HistoryRecord: Sendable, Equatable {
     /// The ModifyIndex that was read or given; the LockIndex that was seen.
     public var resultIndex: UInt64?
     public var elements: [UInt64]?
+    /// Values of `pairRead`, left and right, each empty when its key is not there; keys of `survey`.
+    public var names: [String]?
+    /// Who was asked: the connection of `staleGet`, the server of `survey`, `total` and `watch`.
+    public var view: String?
+    /// The X-Consul-Index that came with the answer to `watch`.
+    public var seenIndex: UInt64?
     /// See `HistoryOperation.position`.
     public var position: UInt64?
 
@@ -43,6 +63,9 @@ extension HistoryRecord {
         let input: KVRegister.Input
         switch self.kind {
         case .get: input = .get
+        case .pairRead:
+            guard self.returned == nil || self.names?.count == 2 else { return nil }
+            input = .get
         case .put:
             guard let value = self.value else { return nil }
             input = .put(value)
@@ -53,12 +76,16 @@ extension HistoryRecord {
         case .deleteCAS:
             guard let index = self.index else { return nil }
             input = .deleteCAS(index: index)
-        case .add, .read, .acquire, .release, .invalidate, .inspect, .fencedWrite: return nil
+        case .add, .read, .acquire, .release, .invalidate, .inspect, .fencedWrite, .append, .survey, .count, .total,
+            .staleGet, .watch, .fault, .restore:
+            return nil
         }
         let output: KVRegister.Output? =
-            self.kind == .get
-            ? .value(self.result, index: self.resultIndex ?? 0)
-            : self.ok.map { .done($0, index: self.resultIndex) }
+            switch self.kind {
+            case .get: .value(self.result, index: self.resultIndex ?? 0)
+            case .pairRead: .value(self.resultIndex == nil ? nil : self.names?.first, index: self.resultIndex ?? 0)
+            default: self.ok.map { .done($0, index: self.resultIndex) }
+            }
         return self.operation(input, output)
     }
 
@@ -69,13 +96,14 @@ extension HistoryRecord {
             guard let element = self.value.flatMap(UInt64.init) else { return nil }
             return self.operation(.add(element), self.ok == true ? .added : nil)
         case .read: return self.operation(.read, self.elements.map { .elements($0) })
-        case .get, .put, .delete, .cas, .deleteCAS, .acquire, .release, .invalidate, .inspect, .fencedWrite: return nil
+        default: return nil
         }
     }
 
     /// This record for the lock model; nil when its kind belongs to another model or a field is missing.
     public var lock: HistoryOperation<FencedLock.Input, FencedLock.Output>? {
-        let done = self.ok.map { FencedLock.Output.done($0) }
+        let token = self.kind == .acquire ? self.resultIndex : nil
+        let done = self.ok.map { FencedLock.Output.done($0, token: token) }
         switch self.kind {
         case .inspect: return self.operation(.inspect, .holder(session: self.result, lockIndex: self.resultIndex ?? 0))
         case .acquire: return self.session.flatMap { self.operation(.acquire(session: $0), done) }
@@ -84,12 +112,12 @@ extension HistoryRecord {
         case .fencedWrite:
             guard let session = self.session, let index = self.index else { return nil }
             return self.operation(.fencedWrite(session: session, lockIndex: index), done)
-        case .get, .put, .delete, .cas, .deleteCAS, .add, .read: return nil
+        default: return nil
         }
     }
 
     private func operation<Input, Output>(_ input: Input, _ output: Output?) -> HistoryOperation<Input, Output> {
-        let isRead = self.kind == .get || self.kind == .read || self.kind == .inspect
+        let isRead = [.get, .pairRead, .read, .inspect].contains(self.kind)
         return HistoryOperation(
             client: self.client, key: self.key, call: self.call, returned: self.returned, input: input,
             output: self.returned == nil ? nil : output, position: self.position, isRead: isRead)

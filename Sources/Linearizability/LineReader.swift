@@ -4,6 +4,7 @@ enum LineValue {
     case string(String)
     case bool(Bool)
     case numbers([UInt64])
+    case strings([String])
 
     func number(_ name: String) throws(LineError) -> UInt64 {
         if case .number(let value) = self { return value }
@@ -20,6 +21,12 @@ enum LineValue {
     func numbers(_ name: String) throws(LineError) -> [UInt64] {
         if case .numbers(let value) = self { return value }
         throw LineError("\(name) must be a list of numbers")
+    }
+    func strings(_ name: String) throws(LineError) -> [String] {
+        if case .strings(let value) = self { return value }
+        // An empty list has no kind of its own.
+        if case .numbers(let value) = self, value.isEmpty { return [] }
+        throw LineError("\(name) must be a list of strings")
     }
 }
 
@@ -62,14 +69,21 @@ struct LineReader {
             return .bool(false)
         case UInt8(ascii: "["):
             self.place += 1
-            var numbers: [UInt64] = []
-            if self.take("]") { return .numbers(numbers) }
-            while true {
-                numbers.append(try self.number())
-                if self.take("]") { return .numbers(numbers) }
-                try self.expect(",")
-            }
+            return try self.list()
         default: return .number(try self.number())
+        }
+    }
+
+    private mutating func list() throws(LineError) -> LineValue {
+        var numbers: [UInt64] = []
+        var strings: [String] = []
+        if self.take("]") { return .numbers([]) }
+        self.skipSpace()
+        let hasStrings = self.place < self.bytes.count && self.bytes[self.place] == UInt8(ascii: "\"")
+        while true {
+            if hasStrings { strings.append(try self.quoted()) } else { numbers.append(try self.number()) }
+            if self.take("]") { return hasStrings ? .strings(strings) : .numbers(numbers) }
+            try self.expect(",")
         }
     }
 

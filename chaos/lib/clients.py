@@ -1,0 +1,444 @@
+"""What clients do to the cluster, and what they saw: every operation goes into a history.
+
+A client is a thread with one connection to one node, and one kind of work. Clients run in processes of their own, so that
+they don't wait for each other or for the runner. A workload is a class below; `WORKLOADS` names all of them: a new one is
+added there, with the judge's model of it.
+"""
+import base64
+import http.client
+import json
+import multiprocessing
+import os
+import random
+import threading
+import time
+
+EPOCH = 10          # seconds after which keys are left for new ones: short histories are judged quickly
+TIMEOUT = 12        # seconds that a client waits for an answer
+NOT_DONE = (b"No cluster leader", b"rate limit", b"Too Many")
+
+
+class Answer:
+    """status 0: nobody was there to ask. status None: nobody knows what happened."""
+
+    def __init__(self, status, body=b"", headers=None):
+        self.status, self.body, self.headers = status, body, headers or {}
+
+    @property
+    def certainly_not_done(self):
+        return self.status in (0, 400, 404, 413, 429) or (
+            self.status in (500, 503) and any(text in self.body for text in NOT_DONE))
+
+    @property
+    def rows(self):
+        return json.loads(self.body)
+
+    @property
+    def index(self):
+        return int(self.headers.get("X-Consul-Index") or 0)
+
+
+class Client(threading.Thread):
+    def __init__(self, number, address, seed, book, pause):
+        super().__init__(daemon=True)
+        self.number, self.address, self.book, self.pause = number, address, book, pause
+        self.random = random.Random(f"{seed}-{number}")
+        self.connection = None
+        self.connections = 0
+        self.serial = 0
+
+    def run(self):
+        self.begun = time.monotonic()
+        while not self.book.stop.is_set():
+            self.step()
+            if self.pause:
+                time.sleep(self.random.uniform(0.5, 1.5) * self.pause)
+        self.finish()
+
+    def finish(self):
+        """Called once, after the last step."""
+
+    @property
+    def epoch(self):
+        # All clients change together: the clock is the machine's.
+        return int(time.monotonic() / EPOCH)
+
+    def unique(self):
+        self.serial += 1
+        return f"{self.number}-{self.serial}"
+
+    def request(self, method, target, body=None, timeout=TIMEOUT, headers=None):
+        begun = time.monotonic_ns()
+        answer = self._request(method, target, body, timeout, headers or {})
+        self.book.count(begun, answer, method)
+        return answer
+
+    def _request(self, method, target, body, timeout, headers):
+        try:
+            if self.connection is None:
+                connection = http.client.HTTPConnection(self.address, 8500, timeout=timeout)
+                connection.connect()
+                self.connection = connection
+                self.connections += 1
+        except OSError:
+            time.sleep(0.05)
+            return Answer(0)
+        try:
+            if self.connection.timeout != timeout:
+                self.connection.timeout = timeout
+                self.connection.sock.settimeout(timeout)
+            self.connection.request(method, target, body, headers)
+            answer = self.connection.getresponse()
+            body = answer.read()
+            if answer.will_close:
+                self.drop()
+            return Answer(answer.status, body, answer.headers)
+        except (OSError, http.client.HTTPException):
+            self.drop()
+            time.sleep(0.05)
+            return Answer(None)
+
+    def drop(self):
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+
+    def operation(self, key, kind, **fields):
+        return {"client": self.number, "key": key, "kind": kind, "call": time.monotonic_ns(), **fields}
+
+    def written(self, record, answer):
+        """Notes a write as done, as not known, or not at all when it was certainly not done. True: done, and yes."""
+        if answer.status == 200:
+            record |= {"returned": time.monotonic_ns(), "ok": answer.body.strip() == b"true"}
+        elif answer.certainly_not_done:
+            return None
+        self.book.note(record)
+        return record.get("ok")
+
+    def fill(self, record, answer):
+        """Completes a `get` with what was found; returns the row."""
+        row = answer.rows[0] if answer.status == 200 else None
+        record["returned"] = time.monotonic_ns()
+        if row:
+            record |= {"result": base64.b64decode(row["Value"] or "").decode(), "resultIndex": row["ModifyIndex"]}
+        return row
+
+
+class Registers(Client):
+    """Single keys, read and written by all: linearizable on every address."""
+    share = 5
+
+    def __init__(self, *words):
+        super().__init__(*words)
+        self.indexes = {}
+
+    def step(self):
+        key = f"register/{self.epoch}/{self.random.randrange(6)}"
+        dice = self.random.random()
+        if dice < 0.45:
+            record = self.operation(key, "get")
+            answer = self.request("GET", "/v1/kv/" + key + self.random.choice(("", "?consistent")))
+            if answer.status in (200, 404):
+                row = self.fill(record, answer)
+                if row:
+                    self.indexes[key] = row["ModifyIndex"]
+                self.book.note(record)
+        elif dice < 0.7:
+            value = self.unique()
+            self.write(self.operation(key, "put", value=value), "PUT", "/v1/kv/" + key, value)
+        elif dice < 0.95:
+            value, index = self.unique(), self.indexes.get(key, 0)
+            self.write(
+                self.operation(key, "cas", value=value, index=index), "PUT", f"/v1/kv/{key}?cas={index}", value)
+        else:
+            self.write(self.operation(key, "delete"), "DELETE", "/v1/kv/" + key)
+
+    def write(self, record, method, target, value=None):
+        return self.written(record, self.request(method, target, value))
+
+
+class Appends(Client):
+    """Keys of their own, written once: every acknowledged one is there at the end, on every server."""
+    share = 3
+
+    def step(self):
+        key = f"append/{self.number}/{self.serial}"
+        value = self.unique()
+        record = self.operation(key, "append")
+        answer = self.request("PUT", "/v1/kv/" + key, value)
+        if answer.certainly_not_done:
+            self.book.note(record | {"returned": time.monotonic_ns(), "ok": False})
+        else:
+            self.written(record, answer)
+
+
+class Transactions(Client):
+    """Two keys that are only ever written together: who reads them together finds them equal."""
+    share = 2
+
+    def step(self):
+        key = f"pair/{self.epoch}/{self.random.randrange(4)}"
+        left, right = key + "/left", key + "/right"
+        if self.random.random() < 0.5:
+            record = self.operation(key, "pairRead")
+            answer = self.transaction([{"KV": {"Verb": "get-or-empty", "Key": k}} for k in (left, right)])
+            if answer.status != 200:
+                return
+            rows = [result["KV"] for result in answer.rows["Results"]]
+            record["returned"] = time.monotonic_ns()
+            record["names"] = [base64.b64decode(row.get("Value") or "").decode() for row in rows]
+            if rows[0].get("ModifyIndex"):
+                record["resultIndex"] = rows[0]["ModifyIndex"]
+            self.book.note(record)
+        else:
+            value = self.unique()
+            record = self.operation(key, "put", value=value)
+            encoded = base64.b64encode(value.encode()).decode()
+            answer = self.transaction([{"KV": {"Verb": "set", "Key": k, "Value": encoded}} for k in (left, right)])
+            if answer.status == 200:
+                record |= {"returned": time.monotonic_ns(), "ok": True}
+            elif answer.certainly_not_done:
+                return
+            self.book.note(record)
+
+    def transaction(self, operations):
+        return self.request("PUT", "/v1/txn", json.dumps(operations))
+
+
+class Counters(Client):
+    """Counted up by compare-and-set: at the end they stand at the number of successes, or that and the unknown ones."""
+    share = 1
+
+    def step(self):
+        key = f"counter/{self.random.randrange(3)}"
+        answer = self.request("GET", "/v1/kv/" + key)
+        if answer.status not in (200, 404):
+            return
+        row = answer.rows[0] if answer.status == 200 else None
+        value, index = (int(base64.b64decode(row["Value"])), row["ModifyIndex"]) if row else (0, 0)
+        record = self.operation(key, "count")
+        self.written(record, self.request("PUT", f"/v1/kv/{key}?cas={index}", str(value + 1)))
+
+
+class Locks(Client):
+    """A lock with its fencing token: never two holders, and LockIndex rises with each.
+
+    A session may end by itself at any time. What is noted of its end is an interval: since it was last known to live,
+    until it was found dead; for the locks that it may still have held then.
+    """
+    share = 2
+
+    def __init__(self, *words):
+        super().__init__(*words)
+        self.session = None
+
+    def step(self):
+        if self.session is None and not self.begin():
+            return
+        key = f"lock/{self.epoch}/{self.random.randrange(2)}"
+        record = self.operation(key, "acquire", session=self.session)
+        self.held.add(key)
+        answer = self.request("PUT", f"/v1/kv/{key}?acquire={self.session}", self.unique())
+        if answer.status == 500 and b"invalid session" in answer.body:
+            self.book.note(record | {"returned": time.monotonic_ns(), "ok": False})
+            return self.dead()
+        acquired = answer.status == 200 and answer.body.strip() == b"true"
+        if answer.status == 200:
+            self.alive = record["call"]
+            record |= {"returned": time.monotonic_ns(), "ok": acquired}
+        holder, token = self.inspect(key)
+        if acquired and holder == self.session:
+            record["resultIndex"] = token
+            self.book.note(record)
+            time.sleep(self.random.uniform(0, 0.05))
+            self.write_fenced(key, token)
+            self.inspect(key)
+        elif not answer.certainly_not_done:
+            self.book.note(record)
+        if acquired or answer.status != 200:
+            self.release(key)
+        else:
+            self.held.discard(key)
+        if self.random.random() < 0.05:
+            self.end()
+        elif time.monotonic() - self.renewed > 5:
+            self.renew()
+
+    def begin(self):
+        called = time.monotonic_ns()
+        answer = self.request(
+            "PUT", "/v1/session/create", json.dumps({"TTL": "15s", "LockDelay": "0s", "Behavior": "release"}))
+        if answer.status != 200:
+            return False
+        self.session, self.held, self.renewed, self.alive = answer.rows["ID"], set(), time.monotonic(), called
+        return True
+
+    def release(self, key):
+        record = self.operation(key, "release", session=self.session)
+        answer = self.request("PUT", f"/v1/kv/{key}?release={self.session}")
+        if self.written(record, answer) is not None:
+            self.held.discard(key)
+
+    def renew(self):
+        called = time.monotonic_ns()
+        answer = self.request("PUT", f"/v1/session/renew/{self.session}")
+        if answer.status == 404:
+            self.dead()
+        elif answer.status == 200:
+            self.renewed, self.alive = time.monotonic(), called
+
+    def end(self):
+        answer = self.request("PUT", f"/v1/session/destroy/{self.session}")
+        self.dead(certainly=answer.status == 200)
+
+    def dead(self, certainly=True):
+        ended = {"returned": time.monotonic_ns(), "ok": True} if certainly else {}
+        for key in self.held:
+            self.book.note(self.operation(key, "invalidate", session=self.session) | {"call": self.alive} | ended)
+        self.session = None
+
+    def finish(self):
+        if self.session:
+            self.dead(certainly=False)
+
+    def inspect(self, key):
+        """Who holds the lock, and under which token."""
+        record = self.operation(key, "inspect")
+        answer = self.request("GET", f"/v1/kv/{key}")
+        if answer.status != 200:
+            return None, None
+        row = answer.rows[0]
+        record |= {"returned": time.monotonic_ns(), "resultIndex": row["LockIndex"]}
+        if row.get("Session"):
+            record["result"] = row["Session"]
+        self.book.note(record)
+        return row.get("Session"), row["LockIndex"]
+
+    def write_fenced(self, key, token):
+        """A write that goes through only while the session still holds the lock."""
+        record = self.operation(key, "fencedWrite", session=self.session, index=token)
+        value = base64.b64encode(self.unique().encode()).decode()
+        answer = self.request("PUT", "/v1/txn", json.dumps([
+            {"KV": {"Verb": "check-session", "Key": key, "Session": self.session}},
+            {"KV": {"Verb": "set", "Key": "guarded/" + key, "Value": value}}]))
+        if answer.status in (200, 409):
+            self.book.note(record | {"returned": time.monotonic_ns(), "ok": answer.status == 200})
+
+
+class StaleReads(Client):
+    """What one server shows over one connection never steps back, stale as it may be."""
+    share = 2
+
+    def step(self):
+        key = f"register/{self.epoch}/{self.random.randrange(6)}"
+        record = self.operation(key, "staleGet")
+        answer = self.request("GET", f"/v1/kv/{key}?stale")
+        if answer.status in (200, 404):
+            self.fill(record, answer)
+            self.book.note(record | {"view": f"{self.address}/{self.number}/{self.connections}"})
+
+
+class Watchers(Client):
+    """Blocking queries on one key: each change is seen, and seen soon."""
+    share = 1
+
+    def __init__(self, *words):
+        super().__init__(*words)
+        self.key, self.index = None, 0
+
+    def step(self):
+        key = f"register/{self.epoch}/{self.number % 6}"
+        if key != self.key:
+            self.key, self.index = key, 0
+        record = self.operation(key, "watch", index=self.index, view=self.address)
+        # The answer is due after the wait and a sixteenth of it.
+        answer = self.request("GET", f"/v1/kv/{key}?index={self.index}&wait=4s", timeout=TIMEOUT + 5)
+        if answer.status not in (200, 404):
+            self.index = 0
+            return
+        self.fill(record, answer)
+        self.book.note(record | {"seenIndex": answer.index})
+        self.index = answer.index if answer.index >= self.index else 0
+
+
+WORKLOADS = {
+    "registers": Registers, "appends": Appends, "transactions": Transactions, "counters": Counters, "locks": Locks,
+    "stale": StaleReads, "watches": Watchers,
+}
+
+
+class Book:
+    """What the clients of one process saw, written as it happens."""
+
+    def __init__(self, folder, number, stop, totals):
+        self.stop, self.totals = stop, totals
+        self.lock = threading.Lock()
+        self.history = open(folder / f"history-{number}.jsonl", "w", buffering=1 << 16)
+        self.times = open(folder / f"times-{number}.jsonl", "w", buffering=1 << 16)
+
+    def note(self, record):
+        with self.lock:
+            self.history.write(json.dumps(record) + "\n")
+
+    def count(self, begun, answer, method):
+        """One request: when it began, how long it took, and whether it was done (1), refused (0) or nobody knows (-1)."""
+        outcome = 1 if answer.status in (200, 404) else -1 if answer.status is None else 0
+        with self.lock:
+            self.times.write(f"[{begun},{time.monotonic_ns() - begun},{outcome},{int(method == 'PUT')}]\n")
+            self.totals[0] += 1
+            self.totals[1] += outcome == 1 and method == "PUT"
+            self.totals[2] += outcome == -1
+
+    def close(self):
+        for file in (self.history, self.times):
+            file.close()
+
+
+def work(folder, number, clients, seed, pause, stop, totals):
+    """A process of clients: [(number, address, workload)]."""
+    book = Book(folder, number, stop, totals)
+    threads = [WORKLOADS[name](n, address, seed, book, pause) for n, address, name in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    book.close()
+
+
+class Crowd:
+    """All clients, in a few processes."""
+
+    def __init__(self, folder, addresses, count, seed, shares, pause, processes=2):
+        context = multiprocessing.get_context("fork")
+        self.stop = context.Event()
+        deck = [name for name in WORKLOADS for _ in range(shares.get(name, WORKLOADS[name].share))]
+        draw = random.Random(seed)
+        draw.shuffle(deck)
+        # Each kind of work that has a share is there at least once when there are clients enough, on any address.
+        names = list(dict.fromkeys(deck)) + deck
+        clients = [(n, addresses[n % len(addresses)], names[n % len(names)]) for n in range(count)]
+        self.totals = [context.Array("q", 3, lock=False) for _ in range(processes)]
+        self.workers = [
+            context.Process(
+                target=work, args=(folder, n, clients[n::processes], seed, pause, self.stop, self.totals[n]), daemon=True)
+            for n in range(processes)]
+        self.folder = folder
+
+    def start(self):
+        for worker in self.workers:
+            worker.start()
+
+    def counts(self):
+        """Requests, acknowledged writes and unknown outcomes so far."""
+        return [sum(totals[n] for totals in self.totals) for n in range(3)]
+
+    def end(self, seconds=60):
+        """Lets every client finish what it has under way; True when all did."""
+        self.stop.set()
+        deadline = time.monotonic() + seconds
+        for worker in self.workers:
+            worker.join(max(0, deadline - time.monotonic()))
+        late = [worker for worker in self.workers if worker.is_alive()]
+        for worker in late:
+            worker.kill()
+        return not late

@@ -1,0 +1,242 @@
+"""The processes of a cluster, each in a network of its own: started, stopped, asked, broken."""
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import powercut
+from network import run
+
+HTTP, RPC = 8500, 8300
+
+
+def ask(address, path, method="GET", body=None, timeout=5):
+    """(status, headers, body); OSError or HTTPException when there is no answer."""
+    connection = http.client.HTTPConnection(address, HTTP, timeout=timeout)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def _replace(path, text):
+    """Whoever reads the file finds the old text or the new, never half of one."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(text)
+    os.replace(draft, path)
+
+
+class Node:
+    def __init__(self, cluster, name):
+        self.cluster, self.name, self.is_server = cluster, name, name.startswith("server")
+        self.folder = cluster.folder / name
+        self.address = cluster.network.add(name)
+        self.process = None
+        self.stopped = False
+        self.preload, self.environment, self.prefix = [], {}, []
+        self.binary = cluster.binary
+        self.starts = 0
+
+    @property
+    def data(self):
+        return self.folder / "data"
+
+    def configure(self, expect, extra=None):
+        """Writes config.json; `expect` servers found the cluster, or it is joined when that is None."""
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copy(self.cluster.keys / ("server.token" if self.is_server else "agent.token"), self.folder / "join.token")
+        os.chmod(self.folder / "join.token", 0o600)
+        configuration = {
+            "node_name": self.name, "datacenter": "dc1", "data_dir": str(self.data), "bind_addr": self.address,
+            "client_addr": self.address, "ports": {"http": HTTP, "server": RPC},
+            "retry_join": [f"10.77.0.{number}:{RPC}" for number in range(1, 6)], "retry_interval": "1s",
+            "join_token_file": str(self.folder / "join.token"), "limits": {"http_max_conns_per_client": 4096},
+        }
+        if self.is_server:
+            configuration |= {"server": True}
+            if expect:
+                configuration["bootstrap_expect"] = expect
+        for key, value in (extra or {}).items():
+            old = configuration.get(key)
+            configuration[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+        (self.folder / "config.json").write_text(json.dumps(configuration, indent=2) + "\n")
+
+    # --- life ---
+
+    @property
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def start(self):
+        if self.is_running:
+            return
+        environment = {**os.environ, **self.environment}
+        if self.preload:
+            environment["LD_PRELOAD"] = ":".join(map(str, self.preload))
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                self.cluster.network.command(
+                    self.name, *self.prefix, str(self.binary), "agent", "-config-file", str(self.folder / "config.json")),
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
+        self.starts += 1
+        self.stopped = False
+
+    def signal(self, number):
+        if self.is_running:
+            self.process.send_signal(number)
+
+    def kill(self):
+        """As by the kernel: at once, with nothing said. Returns when the process is gone."""
+        self.signal(signal.SIGKILL)
+        self.wait(10)
+
+    def stop(self, seconds=20):
+        self.signal(signal.SIGTERM)
+        if not self.wait(seconds):
+            self.kill()
+            return False
+        return True
+
+    def wait(self, seconds):
+        if self.process is None:
+            return True
+        try:
+            self.process.wait(seconds)
+            return True
+        except subprocess.TimeoutExpired:
+            return False
+
+    def pause(self):
+        self.stopped = True
+        self.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.stopped = False
+        self.signal(signal.SIGCONT)
+
+    def cut_power(self, seed):
+        self.kill()
+        return powercut.cut(self.data, self.journal, seed)
+
+    # --- disks ---
+
+    @property
+    def journal(self):
+        return self.folder / "powercut.journal"
+
+    def watch_disk(self):
+        """From the next start on, what is not synced is remembered."""
+        self.preload.append(self.cluster.shims / "powercut.so")
+        self.environment |= {"POWERCUT_DIR": str(self.data), "POWERCUT_JOURNAL": str(self.journal)}
+
+    def let_syncs_be_slow(self):
+        self.delay_syncs(0)
+        self.preload.append(self.cluster.shims / "sync.so")
+        self.environment["SYNC_CONTROL"] = str(self.folder / "sync-delay")
+
+    def delay_syncs(self, milliseconds):
+        """A number, or "fail"."""
+        _replace(self.folder / "sync-delay", str(milliseconds))
+
+    # --- clocks ---
+
+    def let_clock_be_set(self, library):
+        self.set_clock(0)
+        self.preload.append(library)
+        self.environment |= {"FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"), "FAKETIME_NO_CACHE": "1",
+                             "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
+
+    def set_clock(self, seconds):
+        """The wall clock goes `seconds` before the true one; the monotonic clock is left alone."""
+        _replace(self.folder / "clock", f"{seconds:+d}\n")
+
+    def wipe(self):
+        for path in self.data.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def disk_of_own(self, megabytes):
+        """A small ext4 of its own under the data directory, before the first start."""
+        image = self.folder / "disk"
+        run("truncate", "-s", f"{megabytes}M", str(image))
+        run("mkfs.ext4", "-q", "-F", str(image))
+        run("mount", "-o", "loop", str(image), str(self.data))
+        shutil.rmtree(self.data / "lost+found")
+
+    # --- what it says ---
+
+    def ask(self, path, method="GET", body=None, timeout=5):
+        return ask(self.address, path, method, body, timeout)
+
+    def read(self, path, timeout=5):
+        """The answer's JSON; None when there is none."""
+        try:
+            status, _, body = self.ask(path, timeout=timeout)
+            return json.loads(body) if status == 200 else None
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
+
+    def resources(self):
+        """Open descriptors, threads and resident kibibytes of the process; None when it is not there."""
+        pid = self.pid
+        try:
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            return {
+                "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+                "threads": int(status.split("Threads:")[1].split()[0]),
+                "memory": int(status.split("VmRSS:")[1].split()[0]),
+            }
+        except (OSError, IndexError):
+            return None
+
+    @property
+    def pid(self):
+        """`ip netns exec` becomes the program: its pid is the program's."""
+        return self.process.pid if self.process else None
+
+
+class Cluster:
+    def __init__(self, folder, network, binary, shims):
+        self.folder, self.network, self.binary, self.shims = pathlib.Path(folder), network, binary, shims
+        self.keys = self.folder / "keys"
+        self.nodes = {}
+        run(str(binary), "cluster", "init", "-out", str(self.keys))
+
+    def add(self, name):
+        self.nodes[name] = Node(self, name)
+        return self.nodes[name]
+
+    @property
+    def servers(self):
+        return [node for node in self.nodes.values() if node.is_server]
+
+    @property
+    def agents(self):
+        return [node for node in self.nodes.values() if not node.is_server]
+
+    def leader(self, among=None):
+        """The server that says of itself that it leads; the most of those that answer agree, or None."""
+        votes = {}
+        for node in among or self.servers:
+            if node.is_running:
+                said = node.read("/v1/status/leader", timeout=1)
+                if said:
+                    votes[said.split(":")[0]] = votes.get(said.split(":")[0], 0) + 1
+        if not votes:
+            return None
+        address = max(votes, key=votes.get)
+        return next((node for node in self.servers if node.address == address), None)
+
+    def wait_for_leader(self, seconds=60):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            leader = self.leader()
+            if leader and leader.is_running:
+                return leader
+            time.sleep(0.1)
+        raise TimeoutError(f"no leader within {seconds} s")

@@ -1,0 +1,431 @@
+"""One run of one scenario: brings a cluster up, breaks it, heals it, looks at what is left, and judges."""
+import collections
+import concurrent.futures
+import json
+import pathlib
+import random
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import clients
+import faults
+import live
+import nodes
+import report
+from proxy_control import ProxyControl
+
+SETTLED = 60       # seconds that a healed cluster has to agree again
+JUDGING = 300      # seconds that the judge may take
+QUIET = 5          # seconds of work after that, without any fault
+STEADY_GROWTH = 1.10
+
+
+class Invalid(Exception):
+    """The run can't be made, or proves nothing."""
+
+
+class Run:
+    def __init__(self, scenario, options, net, here):
+        self.scenario, self.options, self.network, self.here = scenario, options, net, here
+        self.seed = options.seed
+        self.random = random.Random(f"{scenario.name}-{self.seed}")
+        self.count = options.servers or scenario.servers
+        self.seconds = options.seconds or scenario.seconds
+        self.folder = pathlib.Path(options.report).resolve() / f"{scenario.name}-{self.count}-{self.seed}"
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        (self.folder / "nodes").mkdir(parents=True)
+        self.copies = self.folder / "copies"
+        self.copies.mkdir()
+        self.removed = set()
+        self.claims, self.windows, self.open_windows, self.restores = {}, [], {}, []
+        self.complaints, self.said = [], []
+        self.facts = collections.Counter()
+        self.phase, self.began = "starts", time.monotonic()
+        self.lock = threading.Lock()
+        self.proxy = None
+        self.crowd = None
+
+    def say(self, text):
+        with self.lock:
+            self.said.append((time.monotonic(), text))
+
+    def complain(self, text):
+        """A promise that was not kept, other than those that the judge finds."""
+        with self.lock:
+            self.complaints.append(text)
+
+    # --- the cluster ---
+
+    def build(self):
+        shims = self.folder / "shims"
+        shims.mkdir()
+        for source in sorted((self.here / "shims").glob("*.c")):
+            done = subprocess.run(
+                ["cc", "-shared", "-fPIC", "-O2", "-o", str(shims / (source.stem + ".so")), str(source), "-ldl", "-lpthread"],
+                capture_output=True, text=True)
+            if done.returncode:
+                raise Invalid(f"{source.name} can't be compiled: {done.stderr}")
+        self.cluster = nodes.Cluster(self.folder / "nodes", self.network, self.options.binary, shims)
+        for number in range(1, self.count + 1):
+            self.prepare(self.cluster.add(f"server-{number}"))
+        for number in range(1, self.scenario.agents + 1):
+            self.prepare(self.cluster.add(f"agent-{number}"))
+        if self.scenario.proxy:
+            self.proxy = ProxyControl(self.here, self.network, [node.name for node in self.cluster.servers], self.seed)
+        for node in self.cluster.nodes.values():
+            node.start()
+        self.cluster.wait_for_leader()
+        self.wait_for_voters()
+
+    def prepare(self, node, expect=True):
+        scenario = self.scenario
+        node.configure(self.count if expect else None, scenario.config if node.is_server else None)
+        if scenario.clock:
+            found = sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+            if not found:
+                raise Invalid("libfaketime is missing: install the package faketime")
+            node.let_clock_be_set(found[0])
+        if node.is_server and scenario.disk:
+            node.disk_of_own(scenario.disk)
+        if node.is_server and scenario.slow_sync:
+            node.let_syncs_be_slow()
+        if node.is_server and scenario.watch_disk:
+            node.watch_disk()
+
+    def members(self):
+        return [node for node in self.cluster.servers if node.name not in self.removed]
+
+    def grow(self):
+        """A server more, that joins."""
+        name = next(name for name in (f"server-{n}" for n in range(1, 10))
+                    if name in self.removed or name not in self.cluster.nodes)
+        if name in self.removed:
+            node = self.cluster.nodes[name]
+            node.wipe()
+            self.removed.discard(name)
+        else:
+            node = self.cluster.add(name)
+            self.prepare(node, expect=False)
+        self.count += 1
+        node.start()
+        return node
+
+    def shrink(self, node):
+        self.command("operator", "raft", "remove-peer", f"-address={node.address}:{nodes.RPC}")
+        self.removed.add(node.name)
+        self.count -= 1
+        node.stop(20)
+
+    def command(self, *words, seconds=60):
+        """A command of the binary, at whichever server answers, tried until it succeeds."""
+        end = time.monotonic() + seconds
+        while True:
+            node = self.random.choice([node for node in self.members() if node.is_running] or self.members())
+            try:
+                done = subprocess.run(
+                    [str(self.options.binary), *words[:2 if words[0] != "operator" else 3],
+                     f"-http-addr={node.address}:{nodes.HTTP}", *words[2 if words[0] != "operator" else 3:]],
+                    capture_output=True, text=True, timeout=30)
+                if done.returncode == 0:
+                    return done.stdout
+                complaint = done.stderr.strip()
+            except subprocess.TimeoutExpired:
+                complaint = "no answer within 30 s"
+            if time.monotonic() > end:
+                raise TimeoutError(f"{' '.join(words)}: {complaint}")
+            time.sleep(0.3)
+
+    def wait_for_health(self, seconds=SETTLED):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if all(node.ask("/v1/operator/autopilot/health")[0] == 200 for node in self.members()):
+                    return
+            except (OSError, nodes.http.client.HTTPException):
+                pass
+            time.sleep(0.1)
+        raise TimeoutError(f"the servers were not healthy within {seconds} s")
+
+    def wait_until_repaired(self, node, began, seconds=SETTLED):
+        """A server that found its files changed runs, votes, and has what the leader has."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            health = node.read("/v1/operator/autopilot/health") if node.is_running else None
+            own = [s for s in (health or {}).get("Servers", []) if s["Name"] == node.name]
+            if own and own[0]["Healthy"] and own[0]["Voter"]:
+                took = round(1000 * (time.monotonic() - began))
+                self.facts["slowest repair, ms"] = max(self.facts["slowest repair, ms"], took)
+                return
+            if not node.is_running:
+                self.complain(f"{node.name} ended instead of healing: {self.last_words(node)}")
+                return
+            time.sleep(0.1)
+        self.complain(f"{node.name} was not repaired within {seconds} s")
+
+    def wait_for_voters(self, seconds=SETTLED):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            leader = self.cluster.leader()
+            found = leader.read("/v1/operator/raft/configuration") if leader else None
+            if found and sum(server["Voter"] for server in found["Servers"]) == len(found["Servers"]) == (
+                    self.count):
+                return
+            time.sleep(0.2)
+        raise TimeoutError(f"not {self.count} voters within {seconds} s")
+
+    # --- faults ---
+
+    def claim(self, fault, struck):
+        """False when another fault of the domain has one of the nodes in its hands."""
+        with self.lock:
+            wanted = {(fault.domain, node.name) for node in struck}
+            if any(wanted & held for held in self.claims.values()):
+                return False
+            self.claims[fault] = wanted
+            return True
+
+    def release(self, fault):
+        with self.lock:
+            self.claims.pop(fault, None)
+
+    def open_window(self, fault, began):
+        with self.lock:
+            self.open_windows[fault] = (began, fault.describe())
+
+    def close_window(self, fault):
+        with self.lock:
+            began, what = self.open_windows.pop(fault)
+            self.windows.append({"what": what, "from": began, "to": time.monotonic_ns()})
+            self.facts["faults: " + what.split()[0]] += 1
+
+    def span(self, wish):
+        low, high = wish if isinstance(wish, list | tuple) else (wish, wish)
+        return self.random.uniform(low, high)
+
+    def strike(self, options, end):
+        """One [[fault]] until `end`."""
+        kind = faults.FAULTS[options["kind"]]
+        self.rest(self.span(options.get("after", 1)), end)
+        times = options.get("times", 1 << 30)
+        while time.monotonic() < end and times > 0:
+            fault, began = kind(self, options), time.monotonic_ns()
+            if not fault.start():
+                time.sleep(0.2)
+                continue
+            times -= 1
+            self.open_window(fault, began)
+            self.rest(self.span(options.get("for", kind.lasting)), end)
+            fault.stop()
+            self.close_window(fault)
+            self.rest(self.span(options.get("every", [3, 6])), end)
+
+    def rest(self, seconds, end):
+        time.sleep(max(0, min(seconds, end - time.monotonic())))
+
+    def break_things(self):
+        end = time.monotonic() + self.seconds
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            waiting = [pool.submit(self.strike, options, end) for options in self.scenario.faults]
+            time.sleep(max(0, end - time.monotonic()))
+            for one in waiting:
+                one.result()
+
+    def heal(self):
+        self.network.heal()
+        for node in self.cluster.nodes.values():
+            if node.is_running and node.stopped:
+                node.resume()
+            elif not node.is_running and node.name not in self.removed:
+                if node.starts:
+                    self.complain(f"{node.name} had ended by itself: {self.last_words(node)}")
+                node.start()
+        self.cluster.wait_for_leader()
+        self.wait_for_voters()
+
+    def last_words(self, node):
+        lines = (node.folder / "log").read_text(errors="replace").splitlines()
+        return lines[-1][:300] if lines else "nothing in its log"
+
+    # --- what is left ---
+
+    def survey(self):
+        """Records of what each server holds, for the judge; and whether all hold the same."""
+        records, states = [], {}
+        for node in self.members():
+            # A linearizable read first: from then on this server's own state has all that was acknowledged.
+            keys = self.answer(node, "/v1/kv/append/?keys") or []
+            now = time.monotonic_ns()
+            records.append({"client": 0, "key": "append/", "kind": "survey", "call": now, "returned": now,
+                            "view": node.name, "names": keys})
+            for row in self.answer(node, "/v1/kv/counter/?recurse") or []:
+                value = clients.base64.b64decode(row["Value"]).decode()
+                records.append({"client": 0, "key": row["Key"], "kind": "total", "call": now, "returned": now,
+                                "view": node.name, "result": value})
+            states[node.name] = (self.answer(node, "/v1/kv/?recurse&stale"), self.answer(node, "/v1/session/list?stale"))
+        different = [name for name in states if states[name] != next(iter(states.values()))]
+        if different:
+            self.complain(f"the servers hold different states: {', '.join(different)} not as {next(iter(states))}")
+        return records
+
+    def answer(self, node, path):
+        for _ in range(100):
+            try:
+                status, _, body = node.ask(path, timeout=15)
+                if status == 200:
+                    return json.loads(body)
+                if status == 404:
+                    return None
+            except (OSError, ValueError, nodes.http.client.HTTPException):
+                pass
+            time.sleep(0.2)
+        raise TimeoutError(f"{node.name} does not answer {path}")
+
+    def compare_resources(self, before):
+        for node in self.cluster.nodes.values():
+            now, then = node.resources(), before.get(node.name)
+            if not now or not then or node.starts > 1:
+                continue  # a process that was started anew has nothing to compare with
+            for what in ("descriptors", "threads"):
+                if now[what] > then[what] * STEADY_GROWTH + 4:
+                    self.complain(f"{node.name}: {what} grew from {then[what]} to {now[what]}")
+
+    def check_databases(self):
+        for node in self.cluster.nodes.values():
+            for path in sorted(node.data.rglob("*")):
+                if not path.is_file() or path.is_symlink():
+                    continue
+                with open(path, "rb") as file:
+                    if file.read(16) != b"SQLite format 3\0":
+                        continue
+                database = sqlite3.connect(path)
+                try:
+                    verdict = [row[0] for row in database.execute("PRAGMA integrity_check")]
+                except sqlite3.DatabaseError as error:
+                    verdict = [str(error)]
+                finally:
+                    database.close()
+                if verdict != ["ok"]:
+                    self.complain(f"{node.name}: {path.name}: {verdict[0]}")
+
+    ALARMING = re.compile(r"\[(ERROR|CRITICAL)\]|Fatal error|invariant|Illegal instruction|Segmentation", re.I)
+
+    def scan_logs(self):
+        expected = [re.compile(text) for text in self.scenario.expected_log]
+        for node in self.cluster.nodes.values():
+            with open(node.folder / "log", errors="replace") as log:
+                found = [line.strip() for line in log
+                         if self.ALARMING.search(line) and not any(one.search(line) for one in expected)]
+            if found:
+                self.complain(f"{node.name}'s log: {found[0][:300]}" + (f" (and {len(found) - 1} more)" if found[1:] else ""))
+            with open(node.folder / "log", errors="replace") as log:
+                text = log.read()
+            self.facts["elections"] += text.count(": leads: term=")
+            self.facts["snapshots"] += text.count(": snapshot taken: ")
+
+    # --- the whole ---
+
+    def perform(self):
+        self.build()
+        addresses = [node.address for node in self.cluster.nodes.values()]
+        self.crowd = clients.Crowd(
+            self.folder, addresses, self.options.clients or self.scenario.clients, self.seed, self.scenario.shares,
+            self.scenario.pause)
+        self.crowd.start()
+        self.phase = "works"
+        time.sleep(5)
+        before = {name: node.resources() for name, node in self.cluster.nodes.items()}
+        self.phase, self.broken_from = "breaks", time.monotonic()
+        self.break_things()
+        self.phase = "heals"
+        self.heal()
+        self.phase = "works again"
+        time.sleep(QUIET)
+        if not self.crowd.end():
+            self.complain("clients were still waiting for an answer a minute after the end")
+        self.phase = "looks"
+        records = self.survey()
+        self.compare_resources(before)
+        for node in self.cluster.agents + self.cluster.servers:  # agents leave, and that is for servers to note
+            if not node.stop(30):
+                self.complain(f"{node.name} did not stop within 30 s of SIGTERM")
+        self.check_databases()
+        self.scan_logs()
+        self.phase = "judges"
+        self.write_history(records)
+        return self.judge()
+
+    def write_history(self, records):
+        lines = [json.dumps(record) for record in records]
+        lines += [json.dumps({"client": 0, "key": "backup", "kind": "restore", "call": saved, "returned": restored})
+                  for saved, restored in self.restores]
+        lines += [json.dumps({"client": 0, "key": window["what"], "kind": "fault", "call": window["from"],
+                              "returned": window["to"]}) for window in self.windows]
+        for path in sorted(self.folder.glob("history-*.jsonl")):
+            lines += path.read_text().splitlines()
+            path.unlink()
+        lines.sort(key=lambda line: json.loads(line)["call"])
+        (self.folder / "history.jsonl").write_text("\n".join(lines) + "\n")
+        (self.folder / "faults.json").write_text(json.dumps(self.windows, indent=1) + "\n")
+
+    def judge(self):
+        try:
+            done = subprocess.run(
+                [self.options.judge, "--format", "json", str(self.folder / "history.jsonl")], capture_output=True, text=True,
+                timeout=JUDGING)
+        except subprocess.TimeoutExpired:
+            raise Invalid(f"the judge needed more than {JUDGING} s") from None
+        if done.returncode not in (0, 1, 2) or not done.stdout:
+            raise Invalid(f"the judge said: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def shortfalls(self, times):
+        """Why this run proves too little, if it does."""
+        operations, acknowledged, unknown = self.crowd.counts()
+        floors = self.scenario.floors
+        duration = self.seconds + 5 + QUIET
+        struck = sum(count for name, count in self.facts.items() if name.startswith("faults: "))
+        found = []
+        for what, have, need in (
+                ("operations", operations, floors["operations"] * duration), ("faults", struck, floors["faults"]),
+                ("elections", self.facts["elections"], floors["elections"]),
+                ("snapshots", self.facts["snapshots"], floors["snapshots"])):
+            if have < need:
+                found.append(f"{have} {what}, at least {need:.0f} are needed")
+        calm = [row for row in times if not any(
+            w["from"] <= row[0] + row[1] and row[0] <= w["to"] + 5e9 for w in self.windows)]
+        lost = sum(row[2] == -1 for row in calm)
+        if calm and lost > 0.05 * len(calm):
+            found.append(f"{lost} of {len(calm)} outcomes outside fault windows are unknown: more than 5 %")
+        return found
+
+
+def perform(scenario, options, net, here):
+    run = Run(scenario, options, net, here)
+    view = live.View(run)
+    view.start()
+    findings, trouble = [], None
+    try:
+        findings = run.perform()
+    except (Invalid, TimeoutError, RuntimeError, OSError) as error:
+        trouble = f"{type(error).__name__}: {error}"
+    finally:
+        if run.crowd:
+            run.crowd.stop.set()
+        for node in getattr(run, "cluster", nodes).nodes.values() if hasattr(run, "cluster") else ():
+            node.kill()
+            if scenario.disk and node.is_server:
+                subprocess.run(["umount", str(node.data)], capture_output=True)
+        if run.proxy:
+            run.proxy.close()
+        net.clear()
+        view.stop()
+    return report.write(run, findings, trouble)
+
+
+__all__ = ["perform", "sys"]
