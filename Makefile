@@ -13,7 +13,8 @@ AGENTS ?= 1
 # Test suites take what they need of this: the least seeds that `make test` runs at L0 and L1.
 export SERAI_TEST_SEEDS ?=
 
-.PHONY: up down test bench simulate acceptance lint format dist build build-all needs-build needs-test needs-bench clean
+.PHONY: up down test chaos bench simulate acceptance lint format dist build build-all needs-build needs-test needs-bench \
+    needs-chaos clean
 
 needs-build:
 	@.ci/need git libsqlite3-dev zlib1g-dev
@@ -23,6 +24,9 @@ needs-test: needs-build
 
 needs-bench: needs-build
 	@.ci/need curl strace wrk
+
+needs-chaos: needs-build
+	@.ci/need python3 nftables iproute2 util-linux e2fsprogs faketime gcc libc6-dev
 
 build: needs-build
 	$(SWIFT) build -c release --product serai
@@ -44,6 +48,10 @@ test: needs-test build-all
 	$(SWIFT_TEST) --skip-build --no-parallel
 	Tests/Fuzzers/run --seconds 10
 	Tests/Processes/run
+
+chaos: needs-chaos build
+	$(SWIFT) build -c release --product judge
+	chaos/run standard
 
 bench: needs-bench build
 	$(SWIFT) build -c release --product load

@@ -39,9 +39,10 @@ class Answer:
 
 
 class Client(threading.Thread):
-    def __init__(self, number, address, seed, book, pause):
+    def __init__(self, number, addresses, seed, book, pause):
         super().__init__(daemon=True)
-        self.number, self.address, self.book, self.pause = number, address, book, pause
+        self.number, self.addresses, self.book, self.pause = number, addresses, book, pause
+        self.address = addresses[number % len(addresses)]
         self.random = random.Random(f"{seed}-{number}")
         self.connection = None
         self.connections = 0
@@ -130,7 +131,8 @@ class Registers(Client):
 
     def __init__(self, *words):
         super().__init__(*words)
-        self.indexes = {}
+        self.indexes, self.numbered = {}, 0
+        self.identity = f"chaos-{self.random.getrandbits(64):016x}"
 
     def step(self):
         key = f"register/{self.epoch}/{self.random.randrange(6)}"
@@ -154,7 +156,27 @@ class Registers(Client):
             self.write(self.operation(key, "delete"), "DELETE", "/v1/kv/" + key)
 
     def write(self, record, method, target, value=None):
-        return self.written(record, self.request(method, target, value))
+        """Half of them are numbered: when nobody knows what became of one, it is sent again, and elsewhere, until
+        somebody does. It is one write, and its answer the first one's, however often it was sent."""
+        if self.random.random() < 0.5:
+            return self.written(record, self.request(method, target, value))
+        self.numbered += 1
+        headers = {"Idempotency-Key": f"{self.identity}/{self.numbered}/{self.numbered}"}
+        home, answer = self.address, self.request(method, target, value, headers=headers)
+        end = time.monotonic() + TIMEOUT
+        while time.monotonic() < end and (answer.status is None or answer.status >= 500):
+            self.drop()
+            self.address = self.random.choice(self.addresses)
+            time.sleep(0.1)
+            self.book.totals[3] += 1
+            retried = self.request(method, target, value, headers=headers)
+            # What was certainly not done this time may have been done before.
+            if retried.status == 200 or not retried.certainly_not_done:
+                answer = retried
+        if self.address != home:
+            self.drop()
+            self.address = home
+        return self.written(record, answer)
 
 
 class Appends(Client):
@@ -394,10 +416,10 @@ class Book:
             file.close()
 
 
-def work(folder, number, clients, seed, pause, stop, totals):
-    """A process of clients: [(number, address, workload)]."""
+def work(folder, number, clients, addresses, seed, pause, stop, totals):
+    """A process of clients: [(number, workload)]."""
     book = Book(folder, number, stop, totals)
-    threads = [WORKLOADS[name](n, address, seed, book, pause) for n, address, name in clients]
+    threads = [WORKLOADS[name](n, addresses, seed, book, pause) for n, name in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -416,11 +438,11 @@ class Crowd:
         draw.shuffle(deck)
         # Each kind of work that has a share is there at least once when there are clients enough, on any address.
         names = list(dict.fromkeys(deck)) + deck
-        clients = [(n, addresses[n % len(addresses)], names[n % len(names)]) for n in range(count)]
-        self.totals = [context.Array("q", 3, lock=False) for _ in range(processes)]
+        clients = [(n, names[n % len(names)]) for n in range(count)]
+        self.totals = [context.Array("q", 4, lock=False) for _ in range(processes)]
         self.workers = [
             context.Process(
-                target=work, args=(folder, n, clients[n::processes], seed, pause, self.stop, self.totals[n]), daemon=True)
+                target=work, args=(folder, n, clients[n::processes], addresses, seed, pause, self.stop, self.totals[n]), daemon=True)
             for n in range(processes)]
         self.folder = folder
 
@@ -429,8 +451,8 @@ class Crowd:
             worker.start()
 
     def counts(self):
-        """Requests, acknowledged writes and unknown outcomes so far."""
-        return [sum(totals[n] for totals in self.totals) for n in range(3)]
+        """Requests, acknowledged writes, unknown outcomes and writes sent again so far."""
+        return [sum(totals[n] for totals in self.totals) for n in range(4)]
 
     def end(self, seconds=60):
         """Lets every client finish what it has under way; True when all did."""

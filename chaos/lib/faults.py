@@ -458,7 +458,19 @@ class MajorityDamage(Kill):
 
 # --- the cluster's life ---
 
-class Replace(Kill):
+class Membership(Kill):
+    """One at a time, and only while every server is there: two of three that forgot all are more than can be borne."""
+
+    def start(self):
+        if not self.run.is_whole():
+            return False
+        return super().start()
+
+    def claimed(self, struck):
+        return [self.run.membership, *struck]
+
+
+class Replace(Membership):
     """A server dies with all it had, and comes back empty under its name. `kill_leader`: and the leader is killed while
     it is taken in."""
     target = "follower"
@@ -480,12 +492,12 @@ class Replace(Kill):
         self.run.wait_for_voters()
 
 
-class Grow(Fault):
+class Grow(Membership):
     """Two servers more, then they are removed again. `kill_leader`: the leader is killed half-way, both times."""
     target = "all"
 
     def claimed(self, struck):
-        return []
+        return [self.run.membership]
 
     def begin(self):
         self.struck = [self.run.grow() for _ in range(2)]

@@ -88,14 +88,14 @@ def picture(run, times, width=1100, height=360):
 def write(run, findings, trouble):
     times = read_times(run.folder)
     shortfalls = run.shortfalls(times) if run.crowd and not trouble else []
-    operations, acknowledged, unknown = run.crowd.counts() if run.crowd else (0, 0, 0)
+    operations, acknowledged, unknown, again = run.crowd.counts() if run.crowd else (0, 0, 0, 0)
     broken = [f for f in findings if f["outcome"] == "violated"]
     undecided = [f for f in findings if f["outcome"] == "undecided"]
     status = 1 if broken or run.complaints else 2 if trouble or shortfalls or undecided or not findings else 0
     result = {
         "scenario": run.scenario.name, "servers": run.count, "seed": run.seed, "seconds": run.seconds,
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), "verdict": ("passed", "FAILED", "INVALID")[status],
-        "operations": operations, "acknowledged writes": acknowledged, "unknown outcomes": unknown,
+        "operations": operations, "acknowledged writes": acknowledged, "unknown outcomes": unknown, "writes sent again": again,
         "longest time without an acknowledged write, ms": round(longest_gap(times), 1),
         "facts": dict(sorted(run.facts.items())), "findings": findings, "complaints": run.complaints,
         "proves too little": shortfalls, "trouble": trouble,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import clients
 import faults
@@ -43,6 +44,7 @@ class Run:
         self.copies = self.folder / "copies"
         self.copies.mkdir()
         self.removed = set()
+        self.membership = types.SimpleNamespace(name="membership")
         self.claims, self.windows, self.open_windows, self.restores = {}, [], {}, []
         self.complaints, self.said = [], []
         self.facts = collections.Counter()
@@ -180,6 +182,12 @@ class Run:
         raise TimeoutError(f"not {self.count} voters within {seconds} s")
 
     # --- faults ---
+
+    def is_whole(self):
+        leader = self.cluster.leader()
+        health = leader.read("/v1/operator/autopilot/health") if leader else None
+        servers = (health or {}).get("Servers", [])
+        return len(servers) == self.count and all(server["Healthy"] and server["Voter"] for server in servers)
 
     def claim(self, fault, struck):
         """False when another fault of the domain has one of the nodes in its hands."""
@@ -386,7 +394,7 @@ class Run:
 
     def shortfalls(self, times):
         """Why this run proves too little, if it does."""
-        operations, acknowledged, unknown = self.crowd.counts()
+        operations, _, _, _ = self.crowd.counts()
         floors = self.scenario.floors
         duration = self.seconds + 5 + QUIET
         struck = sum(count for name, count in self.facts.items() if name.startswith("faults: "))
