@@ -66,6 +66,8 @@ struct ServerFiles: Sendable {
     var authority: CertificateAuthority
     var credentials: NodeCredentials
     var nodeID: NodeID
+    /// Why the certificate could not be written, if it could not.
+    var unsaved: CertificatesError?
 
     /// Opens the directory, making what a first start has to make. The lock comes first: a second process on the
     /// directory changes nothing.
@@ -177,8 +179,14 @@ struct ServerFiles: Sendable {
             let identity = try NodeIdentity(
                 clusterID: secret.clusterID, role: .server, name: settings.nodeName, nodeID: id)
             let credentials = try Self.issue(authority, identity, key, settings.datacenter)
-            try credentials.save(in: settings.dataDirectory)
-            return ServerFiles(log: log, authority: authority, credentials: credentials, nodeID: id)
+            var files = ServerFiles(log: log, authority: authority, credentials: credentials, nodeID: id)
+            do throws(CertificatesError) {
+                try credentials.save(in: settings.dataDirectory)
+            } catch {
+                // On a full disk a server starts all the same: its key is there, and it signs anew at every start.
+                files.unsaved = error
+            }
+            return files
         } catch {
             throw .key("\(error)")
         }

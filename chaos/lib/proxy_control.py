@@ -5,9 +5,10 @@ import sys
 
 
 class ProxyControl:
-    def __init__(self, here, network, names, seed):
+    def __init__(self, here, network, names, seed, log):
         self.process = subprocess.Popen(
-            [sys.executable, str(here / "lib/proxy.py"), str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [sys.executable, str(here / "lib/proxy.py"), str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=log, text=True)
         for source in names:
             for target in names:
                 if source != target:

@@ -79,11 +79,50 @@ class Run:
         for number in range(1, self.scenario.agents + 1):
             self.prepare(self.cluster.add(f"agent-{number}"))
         if self.scenario.proxy:
-            self.proxy = ProxyControl(self.here, self.network, [node.name for node in self.cluster.servers], self.seed)
+            self.proxy = ProxyControl(self.here, self.network, [node.name for node in self.cluster.servers], self.seed,
+                                      open(self.folder / "proxy.log", "w"))
+        for _ in range(self.scenario.races):
+            self.race()
         for node in self.cluster.nodes.values():
             node.start()
         self.cluster.wait_for_leader()
         self.wait_for_voters()
+        self.fill(self.scenario.preload)
+
+    def race(self):
+        """The servers start in any order, with pauses; one is killed while they find each other, and perhaps loses all.
+        One cluster comes of it, never two, and what it is told every server knows. Then all is forgotten."""
+        servers = self.random.sample(self.cluster.servers, self.count)
+        unlucky = self.random.choice(servers)
+        for node in servers:
+            node.start()
+            time.sleep(self.random.uniform(0, 0.9))
+            if node is unlucky:
+                node.kill()
+                if self.random.random() < 0.5:
+                    node.wipe()
+                time.sleep(self.random.uniform(0, 0.9))
+        unlucky.start()
+        self.cluster.wait_for_leader()
+        self.wait_for_voters()
+        leaders = {node.read("/v1/status/leader") for node in servers}
+        if len(leaders) != 1:
+            self.complain(f"servers that started together follow {leaders}")
+        status, _, body = servers[0].ask("/v1/kv/race", "PUT", str(self.seed), timeout=15)
+        for node in servers:
+            if self.answer(node, "/v1/kv/race?raw") != self.seed:
+                self.complain(f"{node.name} does not know what {servers[0].name} was told ({status} {body})")
+        self.facts["clusters founded"] += 1
+        for node in servers:
+            node.kill()
+            node.wipe()
+
+    def fill(self, megabytes):
+        for number in range(2 * megabytes):
+            value = self.random.randbytes(256 * 1024).hex()
+            status, _, body = self.cluster.servers[0].ask(f"/v1/kv/fill/{number}", "PUT", value, timeout=30)
+            if status != 200:
+                raise Invalid(f"the state can't be filled: {status} {body[:200]}")
 
     def prepare(self, node, expect=True):
         scenario = self.scenario
@@ -334,7 +373,7 @@ class Run:
             with open(node.folder / "log", errors="replace") as log:
                 text = log.read()
             self.facts["elections"] += text.count(": leads: term=")
-            self.facts["snapshots"] += text.count(": snapshot taken: ")
+            self.facts["snapshots"] += text.count(": snapshot written: ")
 
     # --- the whole ---
 

@@ -11,6 +11,7 @@
     slow_sync = true       # syncs may be made slow or fail: needed by slow-sync and fail-sync
     clock = true           # wall clocks may be set: needed by clock
     proxy = true           # a proxy between every two servers: needed by line
+    races = 5              # so often the servers found a cluster, in any order and with kills, and forget it again
     preload = 200          # megabytes of state before clients come
     expected_log = ["…"]   # regular expressions: warnings and errors that this scenario brings about
 
@@ -31,7 +32,7 @@ import faults
 
 KNOWN = {
     "about": str, "servers": int, "agents": int, "seconds": int, "clients": int, "pause": (int, float), "disk": int,
-    "watch_disk": bool, "slow_sync": bool, "proxy": bool, "clock": bool, "preload": int, "expected_log": list, "shares": dict, "config": dict,
+    "watch_disk": bool, "slow_sync": bool, "proxy": bool, "clock": bool, "preload": int, "races": int, "expected_log": list, "shares": dict, "config": dict,
     "floors": dict, "fault": list,
 }
 FLOORS = {"operations": 50, "elections": 0, "snapshots": 0, "faults": 1}
@@ -55,7 +56,7 @@ class Scenario:
         self.pause, self.disk = data.get("pause", 0.02), data.get("disk")
         self.watch_disk, self.slow_sync = data.get("watch_disk", False), data.get("slow_sync", False)
         self.proxy, self.clock = data.get("proxy", False), data.get("clock", False)
-        self.preload = data.get("preload", 0)
+        self.preload, self.races = data.get("preload", 0), data.get("races", 0)
         self.expected_log, self.shares = data.get("expected_log", []), data.get("shares", {})
         self.config = data.get("config", {})
         self.floors = {**FLOORS, **data.get("floors", {})}
