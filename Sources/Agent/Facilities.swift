@@ -156,10 +156,12 @@ final class Facilities: AgentFacilities {
         let status = await server.localRaftStatus()
         let voters = status.configuration.voters.count
         let state = server.isLeader ? "Leader" : "Follower"
+        let vote = server.vote
         return [
             ("applied_index", "\(status.applied)"), ("commit_index", "\(status.commit)"),
             ("last_log_index", "\(status.lastIndex)"), ("num_peers", "\(max(0, voters - 1))"),
             ("state", state), ("state_hash", server.stateHash), ("term", "\(status.term)"),
+            ("voted_for", vote.candidate.map { "\($0.uuid) in term \(vote.term)" } ?? ""),
         ]
     }
 

@@ -42,6 +42,8 @@ struct Published: Sendable {
     var leader: NodeID?
     var isLeader = false
     var term = Term.zero
+    /// Whom this server voted for in `term`.
+    var vote: NodeID?
     var configuration = Configuration.empty
     var lastLeaderContact = Instant.start
     /// Why the server stopped, once it has.
@@ -290,6 +292,7 @@ final class ReplicaLoop: Sendable {
             $0.leader = replica.raft.leader
             $0.isLeader = replica.isLeader
             $0.term = replica.raft.term
+            $0.vote = replica.raft.vote
             $0.configuration = replica.raft.configuration
             $0.lastLeaderContact = replica.raft.lastLeaderContact
         }

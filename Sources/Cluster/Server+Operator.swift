@@ -170,6 +170,9 @@ extension Server {
         return "\(registry.appliedIndex):\(digits)"
     }
 
+    /// Whom this server voted for in the term that it was in when its state was last published, and that term.
+    public var vote: (term: Term, candidate: NodeID?) { self.loop.published.withLock { ($0.term, $0.vote) } }
+
     /// One more address to look for other servers at, while there is no cluster yet.
     public func addServer(_ address: String) {
         self.life.withLock { $0.founding }?.learn(address)

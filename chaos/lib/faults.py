@@ -103,9 +103,15 @@ class Kill(Fault):
         for node in self.struck:
             node.wait(10)
 
+    #: Their disks say what they promised: it is compared with what they say when they are back.
+    keeps_disk = True
+
     def end(self):
         for node in self.struck:
+            voted = node.remembered_vote() if node.is_server and self.keeps_disk else None
             node.start()
+            if voted:
+                self.run.compare_vote(node, voted)
 
 
 class PowerCut(Kill):
@@ -334,6 +340,7 @@ class FailSync(Kill):
 
 class Damage(Kill):
     """Killed, its files changed, started again. `how`: flip (one bit) or truncate; `file`: log, wal, snapshot, promise."""
+    keeps_disk = False
     target = "follower"
     FILES = {"log": "raft/raft.db", "wal": "raft/raft.db-wal", "snapshot": "raft/snapshots/*.db", "promise": "raft/promise"}
 
@@ -371,6 +378,7 @@ class Damage(Kill):
 
 class RollBack(Kill):
     """The data directory is what it was some faults ago: an old copy was put back."""
+    keeps_disk = False
     target = "follower"
 
     def begin(self):
@@ -393,6 +401,7 @@ class RollBack(Kill):
 
 class Swap(Kill):
     """Two servers find each other's data directory: they must refuse it, and say why. Swapped back at the end."""
+    keeps_disk = False
     target = "majority"
 
     def begin(self):
@@ -423,6 +432,7 @@ class Swap(Kill):
 class MajorityDamage(Kill):
     """A majority's logs are cut short or damaged: what they promised is gone, so they must not found a quorum with it.
     No write may be acknowledged until the true files are back, at the end."""
+    keeps_disk = False
     target = "majority"
 
     def begin(self):
@@ -460,6 +470,7 @@ class MajorityDamage(Kill):
 
 class Membership(Kill):
     """One at a time, and only while every server is there: two of three that forgot all are more than can be borne."""
+    keeps_disk = False
 
     def start(self):
         if not self.run.is_whole():

@@ -3,9 +3,12 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
+import sqlite3
 import subprocess
+import tempfile
 import time
 
 import powercut
@@ -90,6 +93,29 @@ class Node:
     def signal(self, number):
         if self.is_running:
             self.process.send_signal(number)
+
+    def remembered_vote(self):
+        """Term and candidate's id that its disk tells, while the process is down; None when there is nothing to tell."""
+        try:
+            # Opened to be read alone, with the write-ahead log as it lies there: nothing is changed for the next start.
+            with tempfile.TemporaryDirectory() as folder:
+                for name in ("raft.db", "raft.db-wal"):
+                    if (self.data / "raft" / name).exists():
+                        shutil.copy(self.data / "raft" / name, folder)
+                database = sqlite3.connect(folder + "/raft.db")
+                try:
+                    term, vote = database.execute("SELECT term, vote FROM hard WHERE id = 1").fetchone()
+                finally:
+                    database.close()
+            return (term, f"{vote & 0xFFFF_FFFF_FFFF_FFFF:016x}") if vote else None
+        except (OSError, sqlite3.Error, TypeError):
+            return None
+
+    def present_vote(self):
+        """Term and candidate's id that the process tells."""
+        text = (((self.read("/v1/agent/self", timeout=2) or {}).get("Stats") or {}).get("raft") or {}).get("voted_for", "")
+        found = re.fullmatch(r"([0-9a-f-]{36}) in term (\d+)", text)
+        return (int(found[2]), found[1].replace("-", "")[:16]) if found else None
 
     def kill(self):
         """As by the kernel: at once, with nothing said. Returns when the process is gone."""

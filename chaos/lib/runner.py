@@ -241,6 +241,30 @@ class Run:
         with self.lock:
             self.claims.pop(fault, None)
 
+    def compare_vote(self, node, voted):
+        """A server that is back has not forgotten whom it voted for, as long as its term lasts (dissertation §3.8)."""
+        def look():
+            end = time.monotonic() + 5
+            while time.monotonic() < end:
+                now = node.present_vote()
+                if now and now[0] > voted[0]:
+                    return
+                if now:
+                    self.facts["votes that were remembered"] += now == voted
+                    if now != voted:
+                        self.complain(f"{node.name} voted for {voted[1]} in term {voted[0]}, and says {now[1]} now")
+                    return
+                status = (((node.read("/v1/agent/self", timeout=2) or {}).get("Stats") or {}).get("raft") or {})
+                if status.get("term") == str(voted[0]) and self.heard(node):
+                    self.complain(f"{node.name} voted for {voted[1]} in term {voted[0]}, and has forgotten it")
+                    return
+                time.sleep(0.05)
+        threading.Thread(target=look, daemon=True).start()
+
+    def heard(self, node):
+        """Whether it has a leader, and so has published its term and vote."""
+        return bool(node.read("/v1/status/leader", timeout=2))
+
     def open_window(self, fault, began):
         with self.lock:
             self.open_windows[fault] = (began, fault.describe())
@@ -303,7 +327,7 @@ class Run:
 
     def survey(self):
         """Records of what each server holds, for the judge; and whether all hold the same."""
-        records, states = [], {}
+        records, states, hashes = [], {}, {}
         for node in self.members():
             # A linearizable read first: from then on this server's own state has all that was acknowledged.
             keys = self.answer(node, "/v1/kv/append/?keys") or []
@@ -314,10 +338,16 @@ class Run:
                 value = clients.base64.b64decode(row["Value"]).decode()
                 records.append({"client": 0, "key": row["Key"], "kind": "total", "call": now, "returned": now,
                                 "view": node.name, "result": value})
+            hashes[node.name] = (((node.read("/v1/agent/self") or {}).get("Stats") or {}).get("raft") or {}).get("state_hash")
             states[node.name] = (self.answer(node, "/v1/kv/?recurse&stale"), self.answer(node, "/v1/session/list?stale"))
         different = [name for name in states if states[name] != next(iter(states.values()))]
         if different:
             self.complain(f"the servers hold different states: {', '.join(different)} not as {next(iter(states))}")
+        by_index = {}
+        for name, text in hashes.items():
+            index, _, digits = (text or "").partition(":")
+            if by_index.setdefault(index, digits) != digits:
+                self.complain(f"the servers' state hashes differ at {index}: {hashes}")
         return records
 
     def answer(self, node, path):
