@@ -87,7 +87,8 @@ public final class Server: Sendable {
         self.requests = RequestTracker(client: .random(in: 1 ... .max))
         self.logger = logger
         if let error = files.unsaved {
-            logger.warning("the certificate could not be saved; it is used all the same", metadata: ["error": "\(error)"])
+            logger.warning(
+                "the certificate could not be saved; it is used all the same", metadata: ["error": "\(error)"])
         }
         let storageLoop = StorageLoop(logger: logger, report: { loop.report($0) }, fatal: settings.fatal)
         self.storageLoop = storageLoop

@@ -128,9 +128,14 @@ struct LogOpening {
             throw StorageError.newerFormat(file: self.path, found: format, supported: LogStorage.format)
         }
         try self.setPragmas(file)
-        if isNew || format == 0 { try self.makeSchema(file, isNew: isNew) }
-        file.watchWAL()
-        return Opened(file: file, statements: try LogStatements(file))
+        do {
+            if isNew || format == 0 { try self.makeSchema(file, isNew: isNew) }
+            file.watchWAL()
+            return Opened(file: file, statements: try LogStatements(file))
+        } catch let failure as SQLiteFailure where failure.isForeignSchema && !isNew {
+            // The format is ours and the tables are not: a bit has flipped in their text, which no checksum covers.
+            throw SQLiteFailure(code: SQLITE_CORRUPT, message: failure.message)
+        }
     }
 
     /// Every pragma is read back: SQLite ignores what it doesn't know.

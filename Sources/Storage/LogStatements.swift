@@ -35,6 +35,8 @@ final class LogStatements {
     static let rows = "SELECT idx,term,kind,chain,data,hint FROM log"
 
     init(_ file: SQLiteFile) throws(SQLiteFailure) {
+        // Of every table something is prepared, so that one whose text is damaged is found now.
+        _ = try file.prepare("SELECT promise,sum FROM bootstrap")
         self.begin = try file.prepare("BEGIN IMMEDIATE")
         self.commit = try file.prepare("COMMIT")
         self.rollback = try file.prepare("ROLLBACK")

@@ -10,6 +10,8 @@ struct SQLiteFailure: Error {
     var isFull: Bool { self.primary == SQLITE_FULL }
     /// Damaged pages, or no database at all.
     var isDamage: Bool { self.primary == SQLITE_CORRUPT || self.primary == SQLITE_NOTADB }
+    /// A statement names a table or a column that is not there, or is there already.
+    var isForeignSchema: Bool { self.primary == SQLITE_ERROR }
     var isBusy: Bool { self.primary == SQLITE_BUSY || self.primary == SQLITE_LOCKED }
     var isIO: Bool { self.primary == SQLITE_IOERR || self.primary == SQLITE_CANTOPEN }
     var text: String { "SQLite error \(self.code): \(self.message)" }

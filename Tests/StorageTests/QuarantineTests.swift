@@ -205,6 +205,30 @@ import Units
         try log.commit([batch(entries(1...50, term: 2), commit: 50)])
     }
 
+    @Test func aFlippedBitInTheTextOfTheTablesIsDamage() throws {
+        let disk = try self.disk(checkpointed: true)
+        let file = try disk.read("/n1/raft.db", at: 0, count: 4096)
+        var caught = 0
+        for word in ["CREATE TABLE", "term", "vote", "chain", "node", "promise", "sum"] {
+            let bytes = Array(word.utf8)
+            for at in file.indices where file[at...].starts(with: bytes) {
+                for bit in [0, 1, 5] {
+                    let copy = disk.crashedCopy(name: freshDiskName(), seed: 0, .loseAll)
+                    #expect(copy.flipBit("/n1/raft.db", at: UInt64(at + 1), bit: bit))
+                    // Everything, as before, or a quarantine; never an end of the server.
+                    let (log, recovery) = try open(copy)
+                    if let mark = recovery.restored.quarantinedUntil {
+                        caught += 1
+                        #expect(mark >= LogIndex(40))
+                        #expect(try copy.size("/n1/raft.db.damaged") != nil)
+                    }
+                    #expect(log.identity == self.identity)
+                }
+            }
+        }
+        #expect(caught > 10)
+    }
+
     @Test func aGapBetweenSnapshotAndLogQuarantines() throws {
         let disk = freshDisk()
         var older: [UInt8] = []
