@@ -133,8 +133,7 @@ class Stop(Kill):
 
     def begin(self):
         for node in self.struck:
-            if not node.stop(20):
-                self.run.complain(f"{node.name} did not stop within 20 s of SIGTERM")
+            self.run.note_end(node)
 
 
 class Pause(Fault):
@@ -574,8 +573,7 @@ class RollingRestart(Fault):
         order = [node for node in self.run.members() if node is not leader] + [leader, None]
         for node in order:
             node = node or self.cluster.wait_for_leader()
-            if not node.stop(20):
-                self.run.complain(f"{node.name} did not stop within 20 s of SIGTERM")
+            self.run.note_end(node)
             node.binary = self.options.get("binary", node.binary)
             node.start()
             self.run.wait_for_health()

@@ -123,11 +123,16 @@ class Node:
         self.wait(10)
 
     def stop(self, seconds=20):
+        """SIGTERM, as an operator would; returns what was wrong with the end, or None."""
+        if not self.is_running:
+            return None
         self.signal(signal.SIGTERM)
         if not self.wait(seconds):
             self.kill()
-            return False
-        return True
+            return f"{self.name} did not stop within {seconds} s of SIGTERM"
+        if self.process.returncode != 0:
+            return f"{self.name} ended with status {self.process.returncode} after SIGTERM"
+        return None
 
     def wait(self, seconds):
         if self.process is None:
