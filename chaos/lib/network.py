@@ -26,7 +26,8 @@ def enter():
     try:
         os.execvpe("unshare", command, {**os.environ, "SERAI_CHAOS_INSIDE": "1"})
     except OSError as error:
-        sys.exit(f"chaos: unshare can't be run ({error}); it comes with util-linux")
+        print(f"chaos/run: unshare can't be run ({error}); it comes with util-linux", file=sys.stderr)
+        sys.exit(2)
 
 
 def run(*command, text=None):
