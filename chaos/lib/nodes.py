@@ -232,14 +232,23 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, folder, network, binary, shims):
+    node = Node
+    #: What a server logs when it begins to lead.
+    elections = ": leads: term="
+    is_ours = True
+
+    def __init__(self, folder, network, binary, shims, count):
         self.folder, self.network, self.binary, self.shims = pathlib.Path(folder), network, binary, shims
-        self.keys = self.folder / "keys"
+        self.keys, self.count = self.folder / "keys", count
         self.nodes = {}
-        run(str(binary), "cluster", "init", "-out", str(self.keys))
+        self.found()
+
+    def found(self):
+        """Makes what every node needs before the first starts."""
+        run(str(self.binary), "cluster", "init", "-out", str(self.keys))
 
     def add(self, name):
-        self.nodes[name] = Node(self, name)
+        self.nodes[name] = self.node(self, name)
         return self.nodes[name]
 
     @property
