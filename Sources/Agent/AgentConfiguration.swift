@@ -112,7 +112,7 @@ public struct AgentConfiguration: Sendable, Equatable {
         /// How long a request waits for a leader.
         public var rpcHoldTimeout: Nanoseconds = .seconds(7)
         /// Threads that serve connections. One processor is left to the replica and the log: a thread more than that
-        /// wakes for less at a time, and costs a seventh of all CPU for each write on two processors.
+        /// wakes for less at a time, which makes each write dearer (`docs/benchmarks.md`).
         public var eventLoops = max(1, System.coreCount - 1)
         public init() {}
     }

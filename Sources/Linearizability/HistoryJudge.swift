@@ -28,7 +28,7 @@ public struct HistoryJudge: Sendable {
     /// After a fault a server has this long before its watches count again, in nanoseconds.
     public var recovery: UInt64 = 15_000_000_000
 
-    public init(budget: Int = 5_000_000) { self.budget = budget }
+    public init(budget: Int = 20_000_000) { self.budget = budget }
 
     public func findings(_ records: [HistoryRecord]) -> [Finding] {
         let records = Restores(records).judged(records)

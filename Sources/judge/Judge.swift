@@ -15,7 +15,7 @@ struct Judge: ParsableCommand {
     @Argument(help: "The history, one operation a line.")
     var history: String
     @Option(help: "How many steps the search may take for each key.")
-    var budget = 5_000_000
+    var budget = 20_000_000
     @Option(help: "pretty or json.")
     var format = "pretty"
 

@@ -337,10 +337,20 @@ class FailSync(Kill):
             node.delay_syncs(0)
 
 
-class Damage(Kill):
-    """Killed, its files changed, started again. `how`: flip (one bit) or truncate; `file`: log, wal, snapshot, promise."""
+class Healing(Kill):
+    """What a server finds on its disk is not what it left there: it has to heal from the leader once it runs again."""
     keeps_disk = False
     target = "follower"
+
+    def end(self):
+        began = time.monotonic()
+        super().end()
+        for node in self.struck:
+            self.run.wait_until_repaired(node, began)
+
+
+class Damage(Healing):
+    """Killed, its files changed, started again. `how`: flip (one bit) or truncate; `file`: log, wal, snapshot, promise."""
     FILES = {"log": "raft/raft.db", "wal": "raft/raft.db-wal", "snapshot": "raft/snapshots/*.db", "promise": "raft/promise"}
 
     def begin(self):
@@ -368,17 +378,9 @@ class Damage(Kill):
         self.run.say(f"damage: {node.name} {path.name}: {how} at {at} of {size}")
         self.run.facts[f"damage: {how} {path.name.split('-')[0]}"] += 1
 
-    def end(self):
-        began = time.monotonic()
-        super().end()
-        for node in self.struck:
-            self.run.wait_until_repaired(node, began)
 
-
-class RollBack(Kill):
+class RollBack(Healing):
     """The data directory is what it was some faults ago: an old copy was put back."""
-    keeps_disk = False
-    target = "follower"
 
     def begin(self):
         super().begin()
@@ -390,12 +392,6 @@ class RollBack(Kill):
                 self.run.facts["directories rolled back"] += 1
             else:
                 shutil.copytree(node.data, copy)
-
-    def end(self):
-        began = time.monotonic()
-        super().end()
-        for node in self.struck:
-            self.run.wait_until_repaired(node, began)
 
 
 class Swap(Kill):
@@ -410,7 +406,10 @@ class Swap(Kill):
             node.start()
         for node in self.struck[:2]:
             if node.wait(10):
-                self.run.say(f"swap: {node.name} said: {self.run.last_words(node)}")
+                words = self.run.last_words(node)
+                self.run.say(f"swap: {node.name} said: {words}")
+                if "the data directory belongs to" not in words:
+                    self.run.complain(f"{node.name} refused another server's data and did not say why: {words}")
             else:
                 self.run.complain(f"{node.name} runs on another server's data")
 

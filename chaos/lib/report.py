@@ -97,7 +97,7 @@ def write(run, findings, trouble):
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), "verdict": ("passed", "FAILED", "INVALID")[status],
         "operations": operations, "acknowledged writes": acknowledged, "unknown outcomes": unknown, "writes sent again": again,
         "longest time without an acknowledged write, ms": round(longest_gap(times), 1),
-        "facts": dict(sorted(run.facts.items())), "findings": findings, "complaints": run.complaints,
+        "facts": dict(sorted(run.facts.items())), "said": [text for _, text in run.said], "findings": findings, "complaints": run.complaints,
         "proves too little": shortfalls, "trouble": trouble,
     }
     (run.folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
