@@ -26,7 +26,7 @@ public struct HistoryJudge: Sendable {
     /// How late a blocking query may return after the change it waited for, in nanoseconds.
     public var watchGrace: UInt64 = 3_000_000_000
     /// After a fault a server has this long before its watches count again, in nanoseconds.
-    public var recovery: UInt64 = 15_000_000_000
+    public var recovery: UInt64 = 6_000_000_000
 
     public init(budget: Int = 20_000_000) { self.budget = budget }
 
@@ -40,6 +40,7 @@ public struct HistoryJudge: Sendable {
             AppendChecker.finding(records),
             CounterChecker.finding(records),
             StaleReadChecker.finding(records),
+            SessionChecker.finding(records),
             WatchChecker(grace: self.watchGrace, recovery: self.recovery).finding(records),
         ].filter { $0.examined > 0 }
     }

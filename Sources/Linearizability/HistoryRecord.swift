@@ -15,6 +15,9 @@ public struct HistoryRecord: Sendable, Equatable {
         case staleGet
         /// A blocking query after `index`.
         case watch
+        /// A session (the key) that was last known to live at `call`, when it was made or renewed, was found to be gone at
+        /// `returned`, though nobody had ended it; `index` is its TTL in nanoseconds.
+        case sessionLost
         /// Something was broken on purpose from `call` to `returned`; the key says what.
         case fault
         /// A backup that was begun at `call` had been restored at `returned`.
@@ -77,7 +80,7 @@ extension HistoryRecord {
             guard let index = self.index else { return nil }
             input = .deleteCAS(index: index)
         case .add, .read, .acquire, .release, .invalidate, .inspect, .fencedWrite, .append, .survey, .count, .total,
-            .staleGet, .watch, .fault, .restore:
+            .staleGet, .watch, .sessionLost, .fault, .restore:
             return nil
         }
         let output: KVRegister.Output? =

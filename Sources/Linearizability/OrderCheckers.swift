@@ -34,6 +34,26 @@ enum StaleReadChecker {
     }
 }
 
+/// A session that depends on nothing but its TTL lives at least that long after each renewal, whoever leads and whatever
+/// the wall clocks say.
+enum SessionChecker {
+    static func finding(_ records: [HistoryRecord]) -> Finding {
+        let promise = "sessions live as long as they are renewed"
+        let lost = records.filter { $0.kind == .sessionLost && $0.returned != nil }
+        for session in lost {
+            let ttl = session.index ?? 0
+            let lived = (session.returned ?? 0) - min(session.call, session.returned ?? 0)
+            guard lived < ttl else { continue }
+            return Finding(
+                promise, examined: lost.count,
+                .violated(
+                    "session \(session.key) was gone \(lived / 1_000_000) ms after it was renewed, its TTL is "
+                        + "\(ttl / 1_000_000) ms"))
+        }
+        return Finding(promise, examined: lost.count, .holds)
+    }
+}
+
 /// Blocking queries: an index never steps back, and a change to the key ends the wait soon after it was acknowledged.
 ///
 /// Which write got which index is known from reads, since every written value is its own. Watches during a fault and a

@@ -12,7 +12,7 @@ struct IllegalHistoriesTests {
         var testDescription: String { self.name }
     }
 
-    @Test(arguments: Self.registers + Self.transactions + Self.locks + Self.appends + Self.counters + Self.order)
+    @Test(arguments: Self.registers + Self.transactions + Self.locks + Self.appends + Self.counters + Self.order + Self.sessions)
     func isRefused(_ illegal: Case) {
         let broken = HistoryJudge().findings(illegal.records).filter {
             if case .violated = $0.outcome { true } else { false }
@@ -21,7 +21,7 @@ struct IllegalHistoriesTests {
     }
 
     @Test func thereAreFiftyOfThemAtLeast() {
-        let all = Self.registers + Self.transactions + Self.locks + Self.appends + Self.counters + Self.order
+        let all = Self.registers + Self.transactions + Self.locks + Self.appends + Self.counters + Self.order + Self.sessions
         #expect(all.count >= 50 && Set(all.map(\.name)).count == all.count)
     }
 
@@ -310,7 +310,21 @@ struct IllegalHistoriesTests {
                 "a watch misses a change long after a fault",
                 [fault, put(20...21, "b"), get(22...23, "b", 7), watch(19...30, after: 5, seen: 7, "b", 7)]
             ),
+            (
+                "a watch misses a change soon after a fault",
+                [fault, put(9...10, "b"), get(10...11, "b", 7), watch(8.5...15, after: 5, seen: 7, "b", 7)]
+            ),
         ].map { Case(name: $0.0, promise: "sees each change", records: $0.1) }
+
+    private static func lost(_ at: ClosedRange<Double>, ttl: Double) -> HistoryRecord {
+        self.record(1, "session-1", .sessionLost, at) { $0.index = UInt64(ttl * 1e9) }
+    }
+
+    static let sessions: [Case] = [
+        ("a session ends before its TTL", [lost(0...9.9, ttl: 10)]),
+        ("a session ends at once", [lost(5...5, ttl: 10)]),
+        ("one of two sessions ends before its TTL", [lost(0...11, ttl: 10), lost(20...24, ttl: 10)]),
+    ].map { Case(name: $0.0, promise: "as long as they are renewed", records: $0.1) }
 }
 
 @Suite("What the judge lets pass")
@@ -359,6 +373,15 @@ struct LegalHistoriesTests {
         let fault = self.record("kill", .fault, 10...20) { _ in }
         #expect(HistoryJudge().findings([put, get, watch]).contains { $0.outcome != .holds })
         #expect(HistoryJudge().findings([put, get, watch, fault]).allSatisfy { $0.outcome == .holds })
+    }
+
+    @Test func aSessionThatNobodyRenewedMayEnd() {
+        let lost = self.record("session-1", .sessionLost, 0...10_000_000_000) { $0.index = 10_000_000_000 }
+        #expect(HistoryJudge().findings([lost]).allSatisfy { $0.outcome == .holds })
+        let early = self.record("session-1", .sessionLost, 5...9) { $0.index = 10_000_000_000 }
+        let restore = self.record("backup", .restore, 7...8) { _ in }
+        #expect(HistoryJudge().findings([early]).contains { $0.outcome != .holds })
+        #expect(HistoryJudge().findings([early, restore]).allSatisfy { $0.outcome == .holds })
     }
 
     @Test func whatNobodyLookedAtIsUndecided() {

@@ -14,6 +14,7 @@ import threading
 import time
 
 EPOCH = 10          # seconds after which keys are left for new ones: short histories are judged quickly
+SESSION_TTL = 10    # seconds: the least that there is
 TIMEOUT = 12        # seconds that a client waits for an answer
 NOT_DONE = (b"No cluster leader", b"rate limit", b"Too Many")
 
@@ -50,11 +51,15 @@ class Client(threading.Thread):
 
     def run(self):
         self.begun = time.monotonic()
-        while not self.book.stop.is_set():
+        while not self.is_over:
             self.step()
             if self.pause:
                 time.sleep(self.random.uniform(0.5, 1.5) * self.pause)
         self.finish()
+
+    @property
+    def is_over(self):
+        return self.book.stop.is_set()
 
     def finish(self):
         """Called once, after the last step."""
@@ -158,7 +163,7 @@ class Registers(Client):
     def write(self, record, method, target, value=None):
         """Half of them are numbered: when nobody knows what became of one, it is sent again, and elsewhere, until
         somebody does. It is one write, and its answer the first one's, however often it was sent."""
-        if self.random.random() < 0.5 or not self.book.is_ours:
+        if self.random.random() < 0.5 or not self.book.numbers:
             return self.written(record, self.request(method, target, value))
         self.numbered += 1
         headers = {"Idempotency-Key": f"{self.identity}/{self.numbered}/{self.numbered}"}
@@ -247,14 +252,19 @@ class Counters(Client):
 class Locks(Client):
     """A lock with its fencing token: never two holders, and LockIndex rises with each.
 
-    A session may end by itself at any time. What is noted of its end is an interval: since it was last known to live,
-    until it was found dead; for the locks that it may still have held then.
+    A session ends by itself when it is not renewed for its TTL, and not earlier. What is noted of its end is an interval:
+    since it was last known to live, until it was found dead; for the locks that it may still have held then. When the
+    cluster is healed these clients leave their sessions to themselves, and the run sees that all end.
     """
     share = 2
 
     def __init__(self, *words):
         super().__init__(*words)
         self.session = None
+
+    @property
+    def is_over(self):
+        return self.book.stop.is_set() or self.book.healed.is_set()
 
     def step(self):
         if self.session is None and not self.begin():
@@ -265,7 +275,7 @@ class Locks(Client):
         answer = self.request("PUT", f"/v1/kv/{key}?acquire={self.session}", self.unique())
         if answer.status == 500 and b"invalid session" in answer.body:
             self.book.note(record | {"returned": time.monotonic_ns(), "ok": False})
-            return self.dead()
+            return self.lost()
         acquired = answer.status == 200 and answer.body.strip() == b"true"
         if answer.status == 200:
             self.alive = record["call"]
@@ -290,16 +300,18 @@ class Locks(Client):
             self.held.discard(key)
         if self.random.random() < 0.05:
             self.end()
-        elif time.monotonic() - self.renewed > 5:
+        elif time.monotonic_ns() - self.renewed > 3e9:
             self.renew()
 
     def begin(self):
         called = time.monotonic_ns()
         answer = self.request(
-            "PUT", "/v1/session/create", json.dumps({"TTL": "15s", "LockDelay": "0s", "Behavior": "release"}))
+            "PUT", "/v1/session/create",
+            json.dumps({"TTL": f"{SESSION_TTL}s", "LockDelay": "0s", "Behavior": "release", "NodeChecks": []}))
         if answer.status != 200:
             return False
-        self.session, self.held, self.renewed, self.alive = answer.rows["ID"], set(), time.monotonic(), called
+        self.session, self.held, self.alive = answer.rows["ID"], set(), called
+        self.renewed = called
         return True
 
     def release(self, key):
@@ -312,9 +324,15 @@ class Locks(Client):
         called = time.monotonic_ns()
         answer = self.request("PUT", f"/v1/session/renew/{self.session}")
         if answer.status == 404:
-            self.dead()
+            self.lost()
         elif answer.status == 200:
-            self.renewed, self.alive = time.monotonic(), called
+            self.renewed = self.alive = called
+
+    def lost(self):
+        """Found to be gone, though nobody ended it."""
+        self.book.note({"client": self.number, "key": self.session, "kind": "sessionLost", "call": self.renewed,
+                        "returned": time.monotonic_ns(), "index": SESSION_TTL * 1_000_000_000})
+        self.dead()
 
     def end(self):
         answer = self.request("PUT", f"/v1/session/destroy/{self.session}")
@@ -399,8 +417,9 @@ WORKLOADS = {
 class Book:
     """What the clients of one process saw, written as it happens."""
 
-    def __init__(self, folder, number, stop, totals, is_ours):
-        self.stop, self.totals, self.is_ours = stop, totals, is_ours
+    def __init__(self, folder, number, stop, healed, totals, is_ours, numbers):
+        self.stop, self.healed, self.totals = stop, healed, totals
+        self.is_ours, self.numbers = is_ours, numbers
         self.lock = threading.Lock()
         self.history = open(folder / f"history-{number}.jsonl", "w", buffering=1 << 16)
         self.times = open(folder / f"times-{number}.jsonl", "w", buffering=1 << 16)
@@ -410,8 +429,9 @@ class Book:
             self.history.write(json.dumps(record) + "\n")
 
     def count(self, begun, answer, method):
-        """One request: when it began, how long it took, and whether it was done (1), refused (0) or nobody knows (-1)."""
-        outcome = 1 if answer.status in (200, 404) else -1 if answer.status is None else 0
+        """One request: when it began, how long it took, and whether it was done (1), refused (0), nobody knows (-1), or
+        nobody was there to ask (2)."""
+        outcome = {200: 1, 404: 1, None: -1, 0: 2}.get(answer.status, 0)
         with self.lock:
             self.times.write(f"[{begun},{time.monotonic_ns() - begun},{outcome},{int(method == 'PUT')}]\n")
             self.totals[0] += 1
@@ -423,9 +443,9 @@ class Book:
             file.close()
 
 
-def work(folder, number, clients, addresses, seed, pause, stop, totals, is_ours):
+def work(folder, number, clients, addresses, seed, pause, stop, healed, totals, is_ours, numbers):
     """A process of clients: [(number, workload)]."""
-    book = Book(folder, number, stop, totals, is_ours)
+    book = Book(folder, number, stop, healed, totals, is_ours, numbers)
     threads = [WORKLOADS[name](n, addresses, seed, book, pause) for n, name in clients]
     for thread in threads:
         thread.start()
@@ -435,11 +455,11 @@ def work(folder, number, clients, addresses, seed, pause, stop, totals, is_ours)
 
 
 class Crowd:
-    """All clients, in a few processes."""
+    """All clients, in a few processes. `is_ours`: the servers are Serai. `numbers`: they know `Idempotency-Key`."""
 
-    def __init__(self, folder, addresses, count, seed, shares, pause, is_ours=True, processes=2):
+    def __init__(self, folder, addresses, count, seed, shares, pause, is_ours=True, numbers=True, processes=2):
         context = multiprocessing.get_context("fork")
-        self.stop = context.Event()
+        self.stop, self.healed = context.Event(), context.Event()
         deck = [name for name in WORKLOADS for _ in range(shares.get(name, WORKLOADS[name].share))]
         draw = random.Random(seed)
         draw.shuffle(deck)
@@ -449,8 +469,8 @@ class Crowd:
         self.totals = [context.Array("q", 4, lock=False) for _ in range(processes)]
         self.workers = [
             context.Process(
-                target=work, args=(folder, n, clients[n::processes], addresses, seed, pause, self.stop, self.totals[n],
-                      is_ours), daemon=True)
+                target=work, args=(folder, n, clients[n::processes], addresses, seed, pause, self.stop, self.healed,
+                                       self.totals[n], is_ours, numbers), daemon=True)
             for n in range(processes)]
         self.folder = folder
 

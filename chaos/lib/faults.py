@@ -25,6 +25,8 @@ class Fault:
         self.run, self.options, self.cluster, self.random = run, options, run.cluster, run.random
         self.network = run.network
         self.struck = []
+        #: Since when it can be felt, by the monotonic clock in nanoseconds.
+        self.in_force = None
 
     def choose(self):
         """The nodes it strikes this time; none when the wish can't be granted now."""
@@ -58,7 +60,17 @@ class Fault:
             return False
         self.struck = struck
         self.begin()
+        self.in_force = self.in_force or time.monotonic_ns()
         return True
+
+    @property
+    def label(self):
+        """What it is, without whom it struck."""
+        return self.describe().removesuffix(self.names).rstrip() + " of the leader"
+
+    @property
+    def strikes_the_leader(self):
+        return self.options.get("target", self.target) == "leader"
 
     def claimed(self, struck):
         """Which of them no other fault of the domain may touch meanwhile."""
@@ -100,6 +112,7 @@ class Kill(Fault):
     def begin(self):
         for node in self.struck:
             node.signal(signal.SIGKILL)
+        self.in_force = time.monotonic_ns()
         for node in self.struck:
             node.wait(10)
 
@@ -556,7 +569,9 @@ class Transfer(Fault):
     target, lasting = "any", (0, 0)
 
     def begin(self):
+        began = time.monotonic_ns()
         self.run.command("operator", "raft", "transfer-leader")
+        self.run.mark("a transfer", began, time.monotonic_ns())
 
     def end(self):
         pass
@@ -568,18 +583,39 @@ class RollingRestart(Fault):
     target, lasting = "all", (0, 0)
 
     def begin(self):
+        self.restart_all(None)
+
+    def restart_all(self, binary):
+        """`binary`: what the servers run from then on; as before when None."""
         leader = self.cluster.wait_for_leader()
         order = [node for node in self.run.members() if node is not leader] + [leader, None]
         for node in order:
             node = node or self.cluster.wait_for_leader()
+            began = time.monotonic_ns()
             self.run.note_end(node)
-            node.binary = self.options.get("binary", node.binary)
+            node.binary = binary or node.binary
             node.start()
             self.run.wait_for_health()
+            self.run.mark("a server's restart", began, time.monotonic_ns())
             self.run.facts["servers restarted"] += 1
 
     def end(self):
         pass
+
+
+class RollingUpgrade(RollingRestart):
+    """A rolling restart from the release before this version to this version, then back, and so on; agents come last."""
+
+    def begin(self):
+        options = self.run.options
+        is_new = self.cluster.servers[0].binary == options.binary
+        binary = options.previous if is_new else options.binary
+        self.restart_all(binary)
+        for node in self.cluster.agents:
+            self.run.note_end(node)
+            node.binary = binary
+            node.start()
+        self.run.facts["downgrades" if is_new else "upgrades"] += 1
 
 
 FAULTS = {
@@ -588,4 +624,5 @@ FAULTS = {
     "disk-full": DiskFull, "slow-sync": SlowSync, "fail-sync": FailSync, "damage": Damage, "roll-back": RollBack,
     "swap": Swap, "majority-damage": MajorityDamage,
     "replace": Replace, "grow": Grow, "restore": Restore, "transfer": Transfer, "rolling-restart": RollingRestart,
+    "rolling-upgrade": RollingUpgrade,
 }

@@ -112,10 +112,13 @@ class Node:
             return None
 
     def present_vote(self):
-        """Term and candidate's id that the process tells."""
-        text = (((self.read("/v1/agent/self", timeout=2) or {}).get("Stats") or {}).get("raft") or {}).get("voted_for", "")
-        found = re.fullmatch(r"([0-9a-f-]{36}) in term (\d+)", text)
-        return (int(found[2]), found[1].replace("-", "")[:16]) if found else None
+        """(term, candidate's id) that the process tells: no term when it does not answer, no candidate when it knows of
+        none."""
+        status = ((self.read("/v1/agent/self", timeout=2) or {}).get("Stats") or {}).get("raft") or {}
+        found = re.fullmatch(r"([0-9a-f-]{36}) in term (\d+)", status.get("voted_for", ""))
+        if found:
+            return int(found[2]), found[1].replace("-", "")[:16]
+        return (int(status["term"]) if status.get("term") else None), None
 
     def kill(self):
         """As by the kernel: at once, with nothing said. Returns when the process is gone."""

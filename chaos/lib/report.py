@@ -1,4 +1,5 @@
 """What a run leaves: result.json, report.html, latency.svg, and a few lines on the terminal."""
+import bisect
 import html
 import json
 import os
@@ -9,7 +10,8 @@ COLOURS = {"holds": "#2a7a3f", "violated": "#b3261e", "undecided": "#8a6d00"}
 
 
 def read_times(folder):
-    """[begun, took, outcome (1 done, 0 refused, -1 unknown), is a write], in nanoseconds, in order of beginning."""
+    """[begun, took, outcome (1 done, 0 refused, -1 unknown, 2 nobody there), is a write], in nanoseconds, in order of
+    beginning."""
     rows = []
     for path in folder.glob("times-*.jsonl"):
         for line in path.read_text().splitlines():
@@ -26,6 +28,30 @@ def longest_gap(times):
     """The longest time without an acknowledged write, in milliseconds."""
     ends = sorted(row[0] + row[1] for row in times if row[2] == 1 and row[3])
     return max((b - a for a, b in zip(ends, ends[1:])), default=0) / 1e6
+
+
+def interruptions(times, marks):
+    """What each kind of mark did to writing, in milliseconds: {kind: {"times", "median", "p99", "longest"}}.
+
+    A mark is (kind, from, to). With `to` it is a span in which writing went on, and what counts is the longest time
+    without an acknowledged write that touches it. Without, it is a moment at which writing ended, and what counts is
+    the time from then until the first write that was begun later is acknowledged."""
+    writes = [row for row in times if row[2] == 1 and row[3]]
+    begun, ends = [row[0] for row in writes], sorted(row[0] + row[1] for row in writes)
+    found = {}
+    for kind, since, until in marks:
+        if until is None:
+            later = [row[0] + row[1] for row in writes[bisect.bisect_left(begun, since):]]
+            took = (min(later) - since) / 1e6 if later else None
+        else:
+            first, last = max(0, bisect.bisect_left(ends, since) - 1), bisect.bisect_right(ends, until)
+            near = ends[first:last + 1]
+            took = max((b - a for a, b in zip(near, near[1:])), default=0) / 1e6
+        if took is not None:
+            found.setdefault(kind, []).append(took)
+    return {kind: {"times": len(took), "median": round(percentile(sorted(took), 0.5)),
+                   "p99": round(percentile(sorted(took), 0.99)), "longest": round(max(took)),
+                   "each": [round(one) for one in took]} for kind, took in found.items()}
 
 
 def percentile(values, share):
@@ -87,6 +113,7 @@ def picture(run, times, width=1100, height=360):
 
 def write(run, findings, trouble):
     times = read_times(run.folder)
+    run.find_failures(times)
     shortfalls = run.shortfalls(times) if run.crowd and not trouble else []
     operations, acknowledged, unknown, again = run.crowd.counts() if run.crowd else (0, 0, 0, 0)
     broken = [f for f in findings if f["outcome"] == "violated"]
@@ -97,6 +124,7 @@ def write(run, findings, trouble):
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), "verdict": ("passed", "FAILED", "INVALID")[status],
         "operations": operations, "acknowledged writes": acknowledged, "unknown outcomes": unknown, "writes sent again": again,
         "longest time without an acknowledged write, ms": round(longest_gap(times), 1),
+        "writing interrupted, ms": interruptions(times, run.marks),
         "facts": dict(sorted(run.facts.items())), "said": [text for _, text in run.said], "findings": findings, "complaints": run.complaints,
         "proves too little": shortfalls, "trouble": trouble,
     }
@@ -119,6 +147,9 @@ def page(run, result, drawing):
     faults = "".join(f"<li>{html.escape(text)}</li>" for text in
                      run.complaints + result["proves too little"] + ([result["trouble"]] if result["trouble"] else []))
     facts = "".join(f"<tr><td>{html.escape(k)}</td><td class=n>{v}</td></tr>" for k, v in result["facts"].items())
+    interrupted = "".join(
+        f"<tr><td>{html.escape(kind)}</td>" + "".join(f"<td class=n>{one[key]}</td>" for key in (
+            "times", "median", "p99", "longest")) + "</tr>" for kind, one in result["writing interrupted, ms"].items())
     return f"""<!doctype html><meta charset=utf-8><title>{run.scenario.name}: {result['verdict']}</title>
 <style>body{{font:15px/1.5 sans-serif;max-width:1150px;margin:2em auto;padding:0 1em;color:#222}}
 table{{border-collapse:collapse}}td,th{{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}}
@@ -131,6 +162,8 @@ table{{border-collapse:collapse}}td,th{{padding:.2em .8em;border-bottom:1px soli
 {f'<ul style="color:#b3261e">{faults}</ul>' if faults else ''}
 {drawing}
 <h2>Promises</h2><table><tr><th></th><th>promise</th><th class=n>looked at</th><th></th></tr>{rows}</table>
+<h2>How long nobody could write</h2><table><tr><th></th><th class=n>times</th><th class=n>median, ms</th>
+<th class=n>99 of 100, ms</th><th class=n>longest, ms</th></tr>{interrupted}</table>
 <h2>What was done to the cluster</h2><table><tr><th class=n>after, s</th><th class=n>for, s</th><th></th></tr>{done}</table>
 <h2>Counted</h2><table>{facts}</table>
 """
@@ -145,6 +178,8 @@ def show(run, result):
           f"{result['longest time without an acknowledged write, ms']:.0f} ms")
     for name, count in result["facts"].items():
         print(f"    {name}: {count}")
+    for kind, one in result["writing interrupted, ms"].items():
+        print(f"    no writes after {kind}: median {one['median']}, p99 {one['p99']}, longest {one['longest']} ms, {one['times']} times")
     for finding in result["findings"]:
         print(f"    {finding['outcome']:<10} {finding['promise']} ({finding['examined']})"
               + (f"\n               {finding['detail']}" if finding.get("detail") else ""))

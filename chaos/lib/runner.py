@@ -23,8 +23,11 @@ from proxy_control import ProxyControl
 
 SETTLED = 60       # seconds that a healed cluster has to agree again
 JUDGING = 300      # seconds that the judge may take
-QUIET = 5          # seconds of work after that, without any fault
+QUIET = 20         # seconds of work after that, without any fault
 STEADY_GROWTH = 1.10
+ROOM = 96 * 1024   # KiB that queues and caches may take under load: they are bounded
+KEPT = 1024        # bytes that a write may leave behind: its key, its result for a retry
+ENDING = 2 * clients.SESSION_TTL + 5    # seconds within which a session that nobody renews is gone
 
 
 class Invalid(Exception):
@@ -49,6 +52,8 @@ class Run:
         self.membership = types.SimpleNamespace(name="membership")
         self.claims, self.windows, self.open_windows, self.restores = {}, [], {}, []
         self.complaints, self.said = [], []
+        #: When writing was interrupted on purpose: see report.interruptions.
+        self.marks = []
         self.facts = collections.Counter()
         self.phase, self.began = "starts", time.monotonic()
         self.lock = threading.Lock()
@@ -64,6 +69,10 @@ class Run:
         with self.lock:
             self.complaints.append(text)
 
+    def mark(self, kind, since, until=None):
+        with self.lock:
+            self.marks.append((kind, since, until))
+
     # --- the cluster ---
 
     def build(self):
@@ -76,7 +85,7 @@ class Run:
             if done.returncode:
                 raise Invalid(f"{source.name} can't be compiled: {done.stderr}")
         kind, binary = (consul.ConsulCluster, self.options.consul) if self.options.consul else (
-            nodes.Cluster, self.options.binary)
+            nodes.Cluster, self.options.previous if self.scenario.previous else self.options.binary)
         self.cluster = kind(self.folder / "nodes", self.network, binary, shims, self.count)
         for number in range(1, self.count + 1):
             self.prepare(self.cluster.add(f"server-{number}"))
@@ -258,24 +267,20 @@ class Run:
         def look():
             end = time.monotonic() + 5
             while time.monotonic() < end:
-                now = node.present_vote()
-                if now and now[0] > voted[0]:
+                # What is told after a leader was heard of was told by a server that knows its own term and vote.
+                has_heard = bool(node.read("/v1/status/leader", timeout=2))
+                term, now = node.present_vote()
+                if term is None or not now and not has_heard:
+                    time.sleep(0.05)
+                    continue
+                if term > voted[0]:
                     return
-                if now:
-                    self.facts["votes that were remembered"] += now == voted
-                    if now != voted:
-                        self.complain(f"{node.name} voted for {voted[1]} in term {voted[0]}, and says {now[1]} now")
-                    return
-                status = (((node.read("/v1/agent/self", timeout=2) or {}).get("Stats") or {}).get("raft") or {})
-                if status.get("term") == str(voted[0]) and self.heard(node):
-                    self.complain(f"{node.name} voted for {voted[1]} in term {voted[0]}, and has forgotten it")
-                    return
-                time.sleep(0.05)
+                self.facts["votes that were remembered"] += now == voted[1]
+                if now != voted[1]:
+                    said = f"says {now} now" if now else "has forgotten it"
+                    self.complain(f"{node.name} voted for {voted[1]} in term {voted[0]}, and {said} in term {term}")
+                return
         threading.Thread(target=look, daemon=True).start()
-
-    def heard(self, node):
-        """Whether it has a leader, and so has published its term and vote."""
-        return bool(node.read("/v1/status/leader", timeout=2))
 
     def open_window(self, fault, began):
         with self.lock:
@@ -303,6 +308,8 @@ class Run:
                 continue
             times -= 1
             self.open_window(fault, began)
+            if fault.strikes_the_leader and not isinstance(fault, faults.Replace):
+                self.mark(fault.label, fault.in_force)
             self.rest(self.span(options.get("for", kind.lasting)), end)
             fault.stop()
             self.close_window(fault)
@@ -375,14 +382,41 @@ class Run:
             time.sleep(0.2)
         raise TimeoutError(f"{node.name} does not answer {path}")
 
-    def compare_resources(self, before):
+    def expect_no_sessions(self, deadline):
+        """Nobody renews a session any more: all end, and let go of their locks."""
+        if not self.cluster.is_ours:
+            return
+        left = None
+        while time.monotonic() < deadline + 1 and (left or left is None):
+            left = self.answer(self.members()[0], "/v1/session/list") or []
+            time.sleep(0.5 if left else 0)
+        if left:
+            self.complain(f"{len(left)} sessions live that nobody has renewed for {ENDING} s: {left[0]['ID']} for one")
+        held = [row["Key"] for row in self.answer(self.members()[0], "/v1/kv/lock/?recurse") or [] if row.get("Session")]
+        if held and not left:
+            self.complain(f"{len(held)} locks are held by sessions that have ended: {held[0]} for one")
+
+    def resources(self):
+        return {node.name: (node.starts, node.resources()) for node in self.cluster.nodes.values()}
+
+    def compare_resources(self, before, rested):
+        """Nothing is left open after the faults, and what rests in memory does not grow with the work that goes on: by
+        what clients write meanwhile and no more."""
+        written = self.crowd.counts()[1]
         for node in self.cluster.nodes.values():
-            now, then = node.resources(), before.get(node.name)
-            if not now or not then or node.starts > 1:
+            now, (starts, then), (_, calm) = node.resources(), before.get(node.name, (0, None)), rested[node.name]
+            if now and calm and now["memory"] > calm["memory"] * STEADY_GROWTH + 8 * 1024:
+                self.complain(f"{node.name}: memory grew from {calm['memory']} to {now['memory']} KiB in {QUIET / 2:.0f} s")
+            if not now or not then or node.starts != starts:
                 continue  # a process that was started anew has nothing to compare with
             for what in ("descriptors", "threads"):
                 if now[what] > then[what] * STEADY_GROWTH + 4:
                     self.complain(f"{node.name}: {what} grew from {then[what]} to {now[what]}")
+            growth = now["memory"] - then["memory"]
+            self.facts["most memory that a process gained, KiB"] = max(
+                self.facts["most memory that a process gained, KiB"], growth)
+            if growth > then["memory"] * (STEADY_GROWTH - 1) + ROOM + KEPT * written / 1024:
+                self.complain(f"{node.name}: memory grew from {then['memory']} to {now['memory']} KiB in {written} writes")
 
     def check_databases(self):
         for node in self.cluster.nodes.values():
@@ -424,22 +458,27 @@ class Run:
         addresses = [node.address for node in self.cluster.nodes.values()]
         self.crowd = clients.Crowd(
             self.folder, addresses, self.options.clients or self.scenario.clients, self.seed, self.scenario.shares,
-            self.scenario.pause, self.cluster.is_ours)
+            self.scenario.pause, self.cluster.is_ours, self.cluster.is_ours and not self.scenario.previous)
         self.crowd.start()
         self.phase = "works"
         time.sleep(5)
-        before = {name: node.resources() for name, node in self.cluster.nodes.items()}
+        before = self.resources()
         self.phase, self.broken_from = "breaks", time.monotonic()
         self.break_things()
         self.phase = "heals"
         self.heal()
         self.phase = "works again"
-        time.sleep(QUIET)
+        self.crowd.healed.set()
+        healed = time.monotonic()
+        time.sleep(QUIET / 2)
+        rested = self.resources()
+        time.sleep(QUIET / 2)
+        self.compare_resources(before, rested)
         if not self.crowd.end():
             self.complain("clients were still waiting for an answer a minute after the end")
         self.phase = "looks"
+        self.expect_no_sessions(healed + ENDING)
         records = self.survey()
-        self.compare_resources(before)
         for node in self.cluster.agents + self.cluster.servers:  # agents leave, and that is for servers to note
             self.note_end(node)
         if self.cluster.is_ours:
@@ -472,6 +511,14 @@ class Run:
         if done.returncode not in (0, 1, 2) or not done.stdout:
             raise Invalid(f"the judge said: {done.stderr}")
         return json.loads(done.stdout)
+
+    def find_failures(self, times):
+        """In a scenario of planned work alone no request fails, but where nobody listens for the moment."""
+        for outcome, what in ((-1, "had no answer"), (0, "were refused")):
+            failed = [row for row in times if row[2] == outcome]
+            if failed and self.scenario.no_failures:
+                at = (failed[0][0] - times[0][0]) / 1e9
+                self.complain(f"{len(failed)} requests {what}, the first {at:.1f} s after the beginning")
 
     def shortfalls(self, times):
         """Why this run proves too little, if it does."""

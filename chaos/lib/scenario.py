@@ -13,6 +13,8 @@
     proxy = true           # a proxy between every two servers: needed by line
     races = 5              # so often the servers found a cluster, in any order and with kills, and forget it again
     preload = 200          # megabytes of state before clients come
+    no_failures = true     # all that is done is planned work: no request may fail
+    previous = true        # the cluster starts with the release before this version
     expected_log = ["…"]   # regular expressions: warnings and errors that this scenario brings about
 
     [shares]               # how many of the clients do what, if not the usual mix
@@ -32,8 +34,8 @@ import faults
 
 KNOWN = {
     "about": str, "servers": int, "agents": int, "seconds": int, "clients": int, "pause": (int, float), "disk": int,
-    "watch_disk": bool, "slow_sync": bool, "proxy": bool, "clock": bool, "preload": int, "races": int, "expected_log": list, "shares": dict, "config": dict,
-    "floors": dict, "fault": list,
+    "watch_disk": bool, "slow_sync": bool, "proxy": bool, "clock": bool, "preload": int, "races": int, "expected_log": list, "no_failures": bool,
+    "previous": bool, "shares": dict, "config": dict, "floors": dict, "fault": list,
 }
 FLOORS = {"operations": 50, "elections": 0, "snapshots": 0, "faults": 1}
 
@@ -58,6 +60,7 @@ class Scenario:
         self.proxy, self.clock = data.get("proxy", False), data.get("clock", False)
         self.preload, self.races = data.get("preload", 0), data.get("races", 0)
         self.expected_log, self.shares = data.get("expected_log", []), data.get("shares", {})
+        self.no_failures, self.previous = data.get("no_failures", False), data.get("previous", False)
         self.config = data.get("config", {})
         self.floors = {**FLOORS, **data.get("floors", {})}
         self.faults = data.get("fault", [])
