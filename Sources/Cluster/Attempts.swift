@@ -39,7 +39,9 @@ package struct Attempts: Sendable {
     }
 
     /// Waits a little before the next attempt; throws when the time is over.
-    package mutating func pause(at now: Instant) async throws(ClusterError) {
+    package mutating func pause(
+        at now: Instant, in surroundings: ClusterSurroundings = .process
+    ) async throws(ClusterError) {
         if self.mayApply ? now >= self.deadline : now >= self.holdUntil {
             if self.mayApply {
                 throw .outcomeUnknown("leadership changed and the write could not be confirmed in time")
@@ -49,7 +51,7 @@ package struct Attempts: Sendable {
         }
         self.pauses += 1
         do {
-            try await Task.sleep(nanoseconds: min(50, 5 * self.pauses) * 1_000_000)
+            try await surroundings.pause(.milliseconds(min(50, 5 * self.pauses)))
         } catch {
             throw .shuttingDown
         }

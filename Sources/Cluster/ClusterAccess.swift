@@ -32,9 +32,9 @@ public struct ReadView: Sendable {
 
 /// One registry for all who read it at the same time: it is made of some thirty references, and to count each of them
 /// for each request costs more than most answers.
-final class SharedRegistry: Sendable {
+package final class SharedRegistry: Sendable {
     let registry: Registry
-    init(_ registry: Registry) { self.registry = registry }
+    package init(_ registry: Registry) { self.registry = registry }
 }
 
 public enum ClusterError: Error, Sendable, Equatable {

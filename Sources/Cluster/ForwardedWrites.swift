@@ -3,14 +3,28 @@ import Synchronization
 import Transport
 import Units
 
+/// A connection that requests are called over.
+package protocol CallConnection: Sendable {
+    associatedtype CallNumber: Sendable
+    /// `completion` is called once, on any thread; nil when it was called already.
+    func call(
+        _ request: PeerRequest, timeout: Duration,
+        completion: @escaping @Sendable (Result<PeerResponse, TransportError>) -> Void
+    ) -> CallNumber?
+    /// Ends a call with `.cancelled`, if it has not ended yet.
+    func cancel(_ number: CallNumber)
+}
+
+extension PeerConnection: CallConnection {}
+
 /// Writes that are on their way to another server, so that those to a former leader are given up as soon as it is
 /// known to be one: a leader that was cut off silently would answer nothing for as long as its connection seems alive.
-final class ForwardedWrites: Sendable {
+package final class ForwardedWrites<Connection: CallConnection>: Sendable {
     private struct Write: Sendable {
         var leader: NodeID
-        var connection: PeerConnection
+        var connection: Connection
         /// nil until the call is made.
-        var number: PeerConnection.CallNumber?
+        var number: Connection.CallNumber?
     }
 
     private struct State: Sendable {
@@ -20,10 +34,12 @@ final class ForwardedWrites: Sendable {
 
     private let state = Mutex(State())
 
+    package init() {}
+
     /// Sends a request to `leader`. Ends with `.cancelled` when it is given up. `completion` is called once, on any
     /// thread, and must be quick.
-    func call(
-        _ request: PeerRequest, to leader: NodeID, over connection: PeerConnection, timeout: Nanoseconds,
+    package func call(
+        _ request: PeerRequest, to leader: NodeID, over connection: Connection, timeout: Nanoseconds,
         isStillLeader: @Sendable () -> Bool,
         completion: @escaping @Sendable (Result<PeerResponse, TransportError>) -> Void
     ) {
@@ -44,8 +60,10 @@ final class ForwardedWrites: Sendable {
     }
 
     /// Called when another server leads, or none.
-    func giveUp(exceptTo leader: NodeID?) {
-        let former = self.state.withLock { $0.open.values.filter { $0.leader != leader } }
+    package func giveUp(exceptTo leader: NodeID?) {
+        let former = self.state.withLock { state in
+            state.open.filter { $0.value.leader != leader }.sorted { $0.key < $1.key }.map(\.value)
+        }
         for write in former {
             if let number = write.number { write.connection.cancel(number) }
         }

@@ -8,50 +8,6 @@ import Replica
 import Synchronization
 import Units
 
-/// What the replica's thread is asked.
-enum LoopItem: Sendable {
-    case input(ReplicaInput)
-    case messages([Message])
-    case propose(LogEnvelope, deadline: Instant, reply: @Sendable (ProposeOutcome) -> Void)
-    case read(deadline: Instant, reply: @Sendable (ReadOutcome) -> Void)
-    case renewSession(String, deadline: Instant, reply: @Sendable (RenewOutcome) -> Void)
-    case administer(Administration, deadline: Instant, reply: @Sendable (RefusalReason?) -> Void)
-    case status(reply: @Sendable (PeerRaftStatus) -> Void)
-    case stop
-}
-
-enum Administration: Sendable {
-    case join(Member)
-    case change(MembershipChange)
-    case transfer(to: NodeID?)
-}
-
-enum ProposeOutcome: Sendable {
-    case applied(LogResult)
-    /// `mayApply`: it may stand in the log; a retry must carry the same sequence.
-    case refused(RefusalReason, mayApply: Bool)
-}
-enum ReadOutcome: Sendable { case readable, refused(RefusalReason) }
-enum RenewOutcome: Sendable { case renewed(found: Bool), refused(RefusalReason) }
-
-/// What other threads may look at, published after each batch.
-struct Published: Sendable {
-    var state: SharedRegistry
-    var registry: Registry { self.state.registry }
-    var isReady = false
-    var leader: NodeID?
-    var isLeader = false
-    var term = Term.zero
-    /// Whom this server voted for in `term`.
-    var vote: NodeID?
-    var configuration = Configuration.empty
-    var lastLeaderContact = Instant.start
-    /// Why the server stopped, once it has.
-    var halted: String?
-
-    var leaderMember: Member? { self.leader.flatMap { self.configuration.member($0) } }
-}
-
 /// The shell around the replica: a thread that takes everything that happened, steps, flushes once, and obeys. It
 /// branches on no protocol state.
 final class ReplicaLoop: Sendable {
@@ -85,7 +41,7 @@ final class ReplicaLoop: Sendable {
 
     init(watches: WatchHub, logger: Logger) {
         self.inbox = Inbox(limit: Self.requestsMax)
-        self.published = Mutex(Published(state: SharedRegistry(Registry())))
+        self.published = Mutex(Published(Registry()))
         self.watches = watches
         self.logger = logger
     }
@@ -94,14 +50,14 @@ final class ReplicaLoop: Sendable {
         self.running.store(true, ordering: .releasing)
         return WorkerThread(name: "serai-replica") {
             var state = LoopState(replica: replica)
-            self.publish(state.replica, Publication())
+            Audience.publish(state.replica, to: self.published, watches: self.watches)
             self.run(&state, outlets)
         }
     }
 
     /// As before the first `start`; its thread has ended.
     func reset() {
-        self.published.withLock { $0 = Published(state: SharedRegistry(Registry())) }
+        self.published.withLock { $0 = Published(Registry()) }
         self.inbox.reopen()
         self.wakeIsDue.store(false, ordering: .releasing)
     }
@@ -143,7 +99,7 @@ final class ReplicaLoop: Sendable {
             if now.since(lastTick) >= Self.tick || now >= state.replica.nextDeadline {
                 lastTick = now
                 state.replica.step(.tick, at: now, wallTime: wallTime, into: &directives)
-                state.expire(at: now)
+                state.audience.expire(at: now)
             }
             state.replica.flush(at: now, wallTime: wallTime, into: &directives)
             self.obey(&directives, &state, outlets)
@@ -156,7 +112,7 @@ final class ReplicaLoop: Sendable {
         self.running.store(false, ordering: .releasing)
         self.inbox.close()
         for item in unhandled + (self.inbox.take(timeout: .zero) ?? []) { Self.refuse(item) }
-        state.refuseAll()
+        state.audience.refuseAll()
     }
 
     private static func refuse(_ item: LoopItem) {
@@ -181,25 +137,10 @@ final class ReplicaLoop: Sendable {
             for message in messages {
                 state.replica.step(.message(message), at: now, wallTime: wallTime, into: &directives)
             }
-        case .propose(let envelope, let deadline, let reply):
-            let token = state.register(.propose(reply), deadline: deadline)
-            state.replica.step(
-                .propose(token: token, envelope: envelope), at: now, wallTime: wallTime, into: &directives)
-        case .read(let deadline, let reply):
-            let token = state.register(.read(reply), deadline: deadline)
-            state.replica.step(.read(token: token), at: now, wallTime: wallTime, into: &directives)
-        case .renewSession(let id, let deadline, let reply):
-            let token = state.register(.renew(reply), deadline: deadline)
-            state.replica.step(.renewSession(token: token, id: id), at: now, wallTime: wallTime, into: &directives)
-        case .administer(let administration, let deadline, let reply):
-            let token = state.register(.administer(reply), deadline: deadline)
-            let input: ReplicaInput
-            switch administration {
-            case .join(let member): input = .join(token: token, member)
-            case .change(let change): input = .changeMembership(token: token, change)
-            case .transfer(let to): input = .transferLeadership(token: token, to: to)
+        case .propose, .read, .renewSession, .administer:
+            if let input = state.audience.input(for: item) {
+                state.replica.step(input, at: now, wallTime: wallTime, into: &directives)
             }
-            state.replica.step(input, at: now, wallTime: wallTime, into: &directives)
         case .status(let reply):
             reply(state.replica.status(at: now))
         case .stop:
@@ -212,7 +153,6 @@ final class ReplicaLoop: Sendable {
     private func obey(_ directives: inout [ReplicaDirective], _ state: inout LoopState, _ outlets: Outlets) {
         var batches: [PersistBatch] = []
         var messages: [Message] = []
-        var publication = Publication()
         for directive in directives {
             switch directive {
             case .persist(let batch): batches.append(batch)
@@ -220,86 +160,27 @@ final class ReplicaLoop: Sendable {
             case .fetchEntries, .readSnapshotChunk, .storeSnapshotChunk, .installSnapshot, .takeSnapshot, .compact:
                 Self.flush(&batches, to: outlets)
                 outlets.storage(directive)
-            case .publish(let keys, let everything): publication.add(keys, everything: everything)
-            case .leadership: publication.leadershipChanged = true
             case .trace(let event):
                 if case .quarantineLifted = event { outlets.quarantineLifted() }
                 self.trace(event)
             case .halt(let reason):
                 self.published.withLock { $0.halted = reason }
                 outlets.halt(reason)
-            case .answer, .refuse, .readable, .readRefused, .sessionRenewed, .administered: break
+            case .publish, .leadership, .answer, .refuse, .readable, .readRefused, .sessionRenewed, .administered: break
             }
         }
         if !messages.isEmpty { outlets.send(messages) }
         Self.flush(&batches, to: outlets)
-        if publication.isNeeded || state.contactMoved() { self.publish(state.replica, publication) }
-        if publication.leadershipChanged { outlets.leadershipChanged() }
-        self.reply(directives, &state)
+        state.audience.tell(
+            directives, of: state.replica, published: self.published, watches: self.watches,
+            leadershipChanged: outlets.leadershipChanged)
         directives.removeAll(keepingCapacity: true)
-    }
-
-    private func reply(_ directives: [ReplicaDirective], _ state: inout LoopState) {
-        for directive in directives {
-            switch directive {
-            case .answer(let token, let result):
-                if case .propose(let reply) = state.take(token) { reply(.applied(result)) }
-            case .refuse(let token, let reason, let mayApply):
-                state.refuse(token, reason, mayApply: mayApply)
-            case .readable(let tokens):
-                for token in tokens {
-                    if case .read(let reply) = state.take(token) { reply(.readable) }
-                }
-            case .readRefused(let tokens, let reason):
-                for token in tokens { state.refuse(token, reason, mayApply: false) }
-            case .sessionRenewed(let token, let found):
-                if case .renew(let reply) = state.take(token) { reply(.renewed(found: found)) }
-            case .administered(let token, let reason):
-                if case .administer(let reply) = state.take(token) { reply(reason) }
-            case .persist, .send, .fetchEntries, .readSnapshotChunk, .storeSnapshotChunk, .installSnapshot,
-                .takeSnapshot, .compact, .publish, .leadership, .trace, .halt:
-                break
-            }
-        }
-    }
-
-    private struct Publication {
-        var touched: [Touch] = []
-        var everything = false
-        var changed = false
-        var leadershipChanged = false
-        var isNeeded: Bool { self.changed || self.leadershipChanged }
-
-        mutating func add(_ keys: [Touch], everything: Bool) {
-            self.changed = true
-            self.touched += keys
-            self.everything = self.everything || everything
-        }
     }
 
     private static func flush(_ batches: inout [PersistBatch], to outlets: Outlets) {
         guard !batches.isEmpty else { return }
         outlets.persist(batches)
         batches.removeAll()
-    }
-
-    private func publish(_ replica: Replica, _ publication: Publication) {
-        var state = SharedRegistry(replica.registry)
-        // The one before is let go of only after the lock: much may go with it.
-        self.published.withLock {
-            swap(&$0.state, &state)
-            $0.isReady = replica.isReady
-            $0.leader = replica.raft.leader
-            $0.isLeader = replica.isLeader
-            $0.term = replica.raft.term
-            $0.vote = replica.raft.vote
-            $0.configuration = replica.raft.configuration
-            $0.lastLeaderContact = replica.raft.lastLeaderContact
-        }
-        if publication.everything || !publication.touched.isEmpty {
-            self.watches.publish(
-                publication.touched, at: replica.registry.appliedIndex, everything: publication.everything)
-        }
     }
 
     private func trace(_ event: TraceEvent) {
@@ -328,56 +209,6 @@ final class ReplicaLoop: Sendable {
 
 /// What lives on the replica's thread alone.
 struct LoopState {
-    enum Waiter {
-        case propose(@Sendable (ProposeOutcome) -> Void)
-        case read(@Sendable (ReadOutcome) -> Void)
-        case renew(@Sendable (RenewOutcome) -> Void)
-        case administer(@Sendable (RefusalReason?) -> Void)
-    }
-
     var replica: Replica
-    private var waiters: [UInt64: (waiter: Waiter, deadline: Instant)] = [:]
-    private var nextToken: UInt64 = 0
-    private var nextExpiry = Instant.start
-    private var lastContactPublished = Instant.start
-
-    init(replica: Replica) { self.replica = replica }
-
-    mutating func register(_ waiter: Waiter, deadline: Instant) -> UInt64 {
-        self.nextToken += 1
-        self.waiters[self.nextToken] = (waiter, deadline)
-        return self.nextToken
-    }
-
-    mutating func take(_ token: UInt64) -> Waiter? { self.waiters.removeValue(forKey: token)?.waiter }
-
-    mutating func refuse(_ token: UInt64, _ reason: RefusalReason, mayApply: Bool) {
-        switch self.take(token) {
-        case .propose(let reply): reply(.refused(reason, mayApply: mayApply))
-        case .read(let reply): reply(.refused(reason))
-        case .renew(let reply): reply(.refused(reason))
-        case .administer(let reply): reply(reason)
-        case nil: break
-        }
-    }
-
-    /// Ten times a second: whoever waits beyond the deadline is told so.
-    mutating func expire(at now: Instant) {
-        guard now >= self.nextExpiry else { return }
-        self.nextExpiry = now + .milliseconds(100)
-        let late = self.waiters.filter { $0.value.deadline <= now }.map(\.key)
-        for token in late { self.refuse(token, .timedOut, mayApply: true) }
-    }
-
-    mutating func refuseAll() {
-        for token in Array(self.waiters.keys) { self.refuse(token, .lostLeadership, mayApply: true) }
-    }
-
-    /// True when the last contact with a leader is newer than what was published, by a tenth of a second or more.
-    mutating func contactMoved() -> Bool {
-        let contact = self.replica.raft.lastLeaderContact
-        guard contact.since(self.lastContactPublished) >= .milliseconds(100) else { return false }
-        self.lastContactPublished = contact
-        return true
-    }
+    var audience = Audience()
 }

@@ -300,7 +300,7 @@ extension Server {
 
     // MARK: - Going down
 
-    var isStopping: Bool { self.life.withLock { $0.isStopping } }
+    package var isStopping: Bool { self.life.withLock { $0.isStopping } }
 
     /// Hands leadership to another voter, if this server leads and there is one. Requests are still served.
     public func handOver() async {

@@ -116,7 +116,7 @@ extension Server {
         return await withCheckedContinuation { continuation in
             let taken = self.loop.ask(
                 .administer(administration, deadline: deadline) { continuation.resume(returning: $0) })
-            if !taken { continuation.resume(returning: self.notTaken) }
+            if !taken { continuation.resume(returning: self.router.notTaken) }
         }
     }
 

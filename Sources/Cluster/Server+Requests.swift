@@ -71,9 +71,7 @@ extension Server {
             }
             Self.sign(&envelope, as: peer)
         }
-        let deadline = SystemClock.now() + .seconds(30)
-        let taken = self.loop.ask(.propose(envelope, deadline: deadline) { reply(RefusalWire.response(to: $0)) })
-        if !taken { reply(RefusalWire.response(to: self.notTaken, mayApply: false)) }
+        self.router.answer(envelope, reply: reply)
         return true
     }
 
@@ -131,7 +129,7 @@ extension Server {
         case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, .nodeCatalog, nil: break
         }
         switch request.kind {
-        case .sessionRenew(let renew): return await self.answerRenew(renew.id)
+        case .sessionRenew(let renew): return await self.router.answerRenewal(of: renew.id)
         case .leaseReport(let report):
             _ = self.loop.ask(.input(.leasesHeld(names: report.names)))
             return Self.acknowledged
@@ -230,7 +228,7 @@ extension Server {
         }
         do throws(ClusterError) {
             var response = PeerResponse()
-            response.result = try await self.replicate(envelope, timeout: .seconds(10))
+            response.result = try await self.router.replicate(envelope, timeout: .seconds(10))
             return response
         } catch {
             return RefusalWire.response(to: error)
@@ -259,16 +257,6 @@ extension Server {
             }
             return .failure(503, "this server has no leader")
         }
-    }
-
-    private func answerRenew(_ id: String) async -> PeerResponse {
-        let deadline = SystemClock.now() + .seconds(5)
-        guard let found = await self.renewHere(id, deadline: deadline) else {
-            return RefusalWire.response(to: .notLeader(nil), mayApply: false)
-        }
-        var response = PeerResponse()
-        response.sessionRenewed.found = found
-        return response
     }
 
     private func admit(_ member: Member, from peer: NodeIdentity) async -> PeerResponse {

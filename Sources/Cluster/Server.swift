@@ -21,9 +21,10 @@ public final class Server: Sendable {
     let storageLoop: StorageLoop
     let snapshotLoop: SnapshotLoop
     let pool: PeerPool
-    let requests: RequestTracker
-    let forwarded = ForwardedWrites()
-    let watches: WatchHub
+    package let surroundings = ClusterSurroundings.process
+    package let requests: RequestTracker
+    let forwarded = ForwardedWrites<PeerConnection>()
+    package let watches: WatchHub
     let logger: Logger
     /// For files: certificates, the founding of a cluster, exported snapshots.
     let files = BlockingThread(name: "serai-files")
@@ -117,11 +118,8 @@ public final class Server: Sendable {
 
     public var isLeader: Bool { self.loop.published.withLock { $0.isLeader } }
 
-    var leader: (member: Member, isSelf: Bool)? {
-        let known = self.loop.published.withLock { published -> (member: Member, isSelf: Bool)? in
-            if published.isLeader { return (Member(id: self.nodeID), true) }
-            return published.leaderMember.map { ($0, false) }
-        }
+    package var leader: (member: Member, isSelf: Bool)? {
+        let known = self.loop.published.withLock { $0.knownLeader(to: self.nodeID) }
         guard var known, !known.isSelf else { return known }
         // It may have moved since its address was written into the configuration.
         if let introduced = self.addresses.withLock({ $0[known.member.id] }) { known.member.address = introduced }
@@ -135,43 +133,11 @@ extension Server: ClusterAccess {
     public func waitForChange(
         of watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds
     ) async throws(ClusterError) {
-        if self.isStopping { throw .shuttingDown }
-        guard await self.watches.wait(for: watches, after: index, timeout: timeout) else {
-            throw .overloaded(leaderOnly: false)
-        }
+        try await self.router.waitForChange(of: watches, after: index, timeout: timeout)
     }
 
     public func renewSession(_ id: String) async throws(ClusterError) -> Bool {
-        var attempts = Attempts(now: SystemClock.now(), timeout: .seconds(10))
-        while true {
-            if let leader = self.leader {
-                let found =
-                    leader.isSelf
-                    ? await self.renewHere(id, deadline: attempts.deadline)
-                    : await self.renew(id, at: leader.member, deadline: attempts.deadline)
-                if let found { return found }
-            }
-            try await attempts.pause(at: SystemClock.now())
-        }
-    }
-
-    /// nil: not this time.
-    func renewHere(_ id: String, deadline: Instant) async -> Bool? {
-        let outcome: RenewOutcome = await withCheckedContinuation { continuation in
-            let taken = self.loop.ask(.renewSession(id, deadline: deadline) { continuation.resume(returning: $0) })
-            if !taken { continuation.resume(returning: .refused(self.notTaken)) }
-        }
-        if case .renewed(let found) = outcome { return found }
-        return nil
-    }
-
-    private func renew(_ id: String, at member: Member, deadline: Instant) async -> Bool? {
-        var request = PeerRequest()
-        request.sessionRenew.id = id
-        let remaining = deadline.since(SystemClock.now())
-        let response = await self.pool.ask(request, of: member.address, timeout: remaining)
-        guard case .sessionRenewed(let renewed) = response?.kind else { return nil }
-        return renewed.found
+        try await self.router.renewSession(id)
     }
 
     public func leaderAddress() async -> String {

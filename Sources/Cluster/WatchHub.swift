@@ -106,19 +106,19 @@ package final class WatchHub: Sendable {
         watcher?.continuation.resume()
     }
 
-    /// Called by the replica's thread, in log order.
+    /// Called by the replica's thread, in log order. Who has waited longest is woken first.
     package func publish(_ touched: [Touch], at index: LogIndex, everything: Bool) {
         let woken = self.state.withLock { state -> [Watcher] in
             if everything {
                 state.recent.removeAll()
                 state.recentSince = index
-                return Array(state.watchers.keys).compactMap { state.take($0) }
+                return state.watchers.keys.sorted().compactMap { state.take($0) }
             }
             state.remember(touched, at: index, limit: Self.recentMax)
             if state.watchers.isEmpty { return [] }
             var ids: Set<UInt64> = []
             for touch in touched { state.collect(touch, into: &ids) }
-            return ids.compactMap { state.take($0) }
+            return ids.sorted().compactMap { state.take($0) }
         }
         for watcher in woken {
             watcher.timer?.cancel()

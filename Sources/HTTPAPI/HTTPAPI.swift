@@ -19,16 +19,27 @@ public final class HTTPAPI: Sendable {
     public let settings: HTTPAPISettings
     let authorizer: any Authorizer
     let logger: Logger
+    let surroundings: ClusterSurroundings
     let routes: RouteTable
     public let counters = RequestCounters()
     /// Requests that wait for a change.
     private let waiting = Atomic<Int>(0)
 
     /// `settings` must be valid.
-    public init(
+    public convenience init(
         cluster: any ClusterAccess, agent: any LocalAgentAccess, snapshot: any SnapshotAccess,
         debug: any DebugAccess = NoDebugAccess(), settings: HTTPAPISettings = HTTPAPISettings(),
         authorizer: any Authorizer = AllowAll(), logger: Logger
+    ) {
+        self.init(
+            cluster: cluster, agent: agent, snapshot: snapshot, debug: debug, settings: settings,
+            authorizer: authorizer, logger: logger, surroundings: .process)
+    }
+
+    package init(
+        cluster: any ClusterAccess, agent: any LocalAgentAccess, snapshot: any SnapshotAccess,
+        debug: any DebugAccess = NoDebugAccess(), settings: HTTPAPISettings = HTTPAPISettings(),
+        authorizer: any Authorizer = AllowAll(), logger: Logger, surroundings: ClusterSurroundings
     ) {
         self.cluster = cluster
         self.agent = agent
@@ -37,6 +48,7 @@ public final class HTTPAPI: Sendable {
         self.settings = settings
         self.authorizer = authorizer
         self.logger = logger
+        self.surroundings = surroundings
         self.routes = .consul
     }
 

@@ -15,7 +15,7 @@ enum SessionHandlers {
         }
         if create.node.isEmpty { create.node = request.origin ?? api.cluster.identity.nodeName }
         try self.readTTL(&create, api.settings)
-        create.id = randomUUID()
+        create.id = randomUUID(api.surroundings)
         var command = LogCommand()
         command.kind = .sessionCreate(create)
         let result = try await api.propose(command, request)
@@ -162,12 +162,11 @@ enum SessionHandlers {
 }
 
 /// A random UUID (RFC 9562 §5.4), 36 characters.
-func randomUUID() -> String {
-    var generator = SystemRandomNumberGenerator()
+func randomUUID(_ surroundings: ClusterSurroundings) -> String {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(16)
     for _ in 0..<2 {
-        let half: UInt64 = generator.next()
+        let half = surroundings.random(.max)
         for shift in stride(from: 56, through: 0, by: -8) {
             bytes.append(UInt8(truncatingIfNeeded: half >> UInt64(shift)))
         }

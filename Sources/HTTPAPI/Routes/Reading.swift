@@ -69,12 +69,12 @@ extension HTTPAPI {
             try self.startWaiting()
             defer { self.endWaiting() }
             let first = answer.index
-            let deadline = ContinuousClock.now + .nanoseconds(Int64(self.time(of: options, request).rawValue))
+            let deadline = self.surroundings.now() + self.time(of: options, request)
             // A lower index than before: the state was replaced by a backup, or tombstones were collected. The client
             // starts anew from there.
             while answer.index <= options.index && answer.index >= first {
-                let left = deadline - .now
-                if left <= .zero || request.connection?.ending == .draining { break }
+                let left = deadline.since(self.surroundings.now())
+                if left == .zero || request.connection?.ending == .draining { break }
                 try await self.waitForChange(of: answer.watch, after: view.registry.appliedIndex, left, request)
                 view = try await self.view(options.consistency)
                 answer = try query(view.registry)
@@ -104,13 +104,12 @@ extension HTTPAPI {
 
     /// Up to a sixteenth is added, so that clients that started together do not come back together.
     private func jittered(_ wait: Nanoseconds) -> Nanoseconds {
-        wait + Nanoseconds(UInt64.random(in: 0...(wait.rawValue / 16)))
+        wait + Nanoseconds(self.surroundings.random(wait.rawValue / 16))
     }
 
     private func waitForChange(
-        of watch: [WatchKey], after index: LogIndex, _ left: Duration, _ request: APIRequest
+        of watch: [WatchKey], after index: LogIndex, _ timeout: Nanoseconds, _ request: APIRequest
     ) async throws(APIError) {
-        let timeout = Nanoseconds(left)
         let cluster = self.cluster
         let wait: @Sendable () async -> Result<Void, ClusterError> = {
             do throws(ClusterError) {

@@ -47,7 +47,9 @@ extension HTTPAPI {
         }
         if request.isQuick { return await self.respond(to: request) }
         // A long list must not hold up the other connections of this one's event loop.
-        return await withTaskExecutorPreference(globalConcurrentExecutor) { await self.respond(to: request) }
+        return await withTaskExecutorPreference(self.surroundings.executor ?? globalConcurrentExecutor) {
+            await self.respond(to: request)
+        }
     }
 
     func request(
