@@ -40,6 +40,11 @@ extension LogStorage {
         try self.scanLog(&scan, snapshot: snapshot?.index ?? .zero)
         self.reconcile(&scan, with: snapshot)
         self.compareWithPromise(&scan)
+        if scan.isQuarantined, !scan.pagesDamaged, let finding = try self.pageDamage() {
+            scan.damagePages(finding)
+            self.reconcile(&scan, with: snapshot)
+            self.compareWithPromise(&scan)
+        }
         try self.settle(scan)
         if self.mustQuarantine, !scan.pagesDamaged { try self.emptyWriteAheadLog() }
         self.isRecovered = true
@@ -78,6 +83,18 @@ extension LogStorage {
             throw error
         } catch {
             throw self.end("reading the log: \(error)")
+        }
+    }
+
+    /// Where one thing is damaged others may be: what is to be mended must be a database that can be written. nil when it
+    /// is.
+    private func pageDamage() throws(StorageError) -> String? {
+        do throws(SQLiteFailure) {
+            let verdict = try self.file.text("PRAGMA quick_check(1)") ?? "ok"
+            return verdict == "ok" ? nil : "raft.db has damaged pages: \(verdict)"
+        } catch {
+            guard error.isDamage else { throw self.fail(error, "checking the pages of raft.db") }
+            return "raft.db has damaged pages: \(error.text)"
         }
     }
 

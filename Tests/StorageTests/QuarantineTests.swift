@@ -229,6 +229,27 @@ import Units
         #expect(caught > 10)
     }
 
+    /// However many bits are flipped, and with the write-ahead log gone: a server that lost its log says so and starts.
+    @Test(arguments: 1...60) func aDatabaseFullOfFlippedBitsIsPutAsideOrMended(seed: UInt64) throws {
+        let disk = try self.disk(checkpointed: true)
+        try? disk.remove("/n1/raft.db-wal")
+        let size = try #require(try disk.size("/n1/raft.db"))
+        var state = seed &* 0x9E37_79B9_7F4A_7C15
+        for _ in 0..<64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            #expect(disk.flipBit("/n1/raft.db", at: (state >> 20) % size, bit: Int(state >> 17 & 7)))
+        }
+        do {
+            let (log, recovery) = try open(disk)
+            #expect(try #require(recovery.restored.quarantinedUntil) >= LogIndex(40))
+            #expect(log.identity == self.identity)
+            let next = log.lastIndex.next.rawValue
+            try log.commit([batch(entries(next...next + 60, term: 2), commit: next + 60)])
+        } catch StorageError.newerFormat {
+            // The byte that says which format it is.
+        }
+    }
+
     @Test func aGapBetweenSnapshotAndLogQuarantines() throws {
         let disk = freshDisk()
         var older: [UInt8] = []
