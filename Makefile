@@ -26,7 +26,7 @@ needs-bench: needs-build
 	@.ci/need curl strace wrk
 
 needs-chaos: needs-build
-	@.ci/need python3 nftables iproute2 util-linux e2fsprogs faketime gcc libc6-dev
+	@.ci/need python3 nftables iproute2 util-linux e2fsprogs gcc libc6-dev
 
 build: needs-build
 	$(SWIFT) build -c release --product serai

@@ -157,8 +157,11 @@ class Registers(Client):
             value, index = self.unique(), self.indexes.get(key, 0)
             self.write(
                 self.operation(key, "cas", value=value, index=index), "PUT", f"/v1/kv/{key}?cas={index}", value)
-        else:
+        elif dice < 0.98 or not self.indexes.get(key):
             self.write(self.operation(key, "delete"), "DELETE", "/v1/kv/" + key)
+        else:
+            index = self.indexes[key]
+            self.write(self.operation(key, "deleteCAS", index=index), "DELETE", f"/v1/kv/{key}?cas={index}")
 
     def write(self, record, method, target, value=None):
         """Half of them are numbered: when nobody knows what became of one, it is sent again, and elsewhere, until
@@ -219,10 +222,15 @@ class Transactions(Client):
             if rows[0].get("ModifyIndex"):
                 record["resultIndex"] = rows[0]["ModifyIndex"]
             self.book.note(record)
+            return
+        value = self.unique()
+        encoded = base64.b64encode(value.encode()).decode()
+        if self.random.random() < 0.2:
+            # The second half can't be done: nothing of the first may ever be seen, and nobody notes that it was written.
+            self.transaction([{"KV": {"Verb": "set", "Key": left, "Value": encoded}},
+                              {"KV": {"Verb": "cas", "Key": right, "Value": encoded, "Index": 1}}])
         else:
-            value = self.unique()
             record = self.operation(key, "put", value=value)
-            encoded = base64.b64encode(value.encode()).decode()
             answer = self.transaction([{"KV": {"Verb": "set", "Key": k, "Value": encoded}} for k in (left, right)])
             if answer.status == 200:
                 record |= {"returned": time.monotonic_ns(), "ok": True}
@@ -391,21 +399,35 @@ class Watchers(Client):
 
     def __init__(self, *words):
         super().__init__(*words)
-        self.key, self.index = None, 0
+        self.key, self.index, self.form = None, 0, ""
 
     def step(self):
         key = f"register/{self.epoch}/{self.number % 6}"
         if key != self.key:
-            self.key, self.index = key, 0
+            self.key, self.index, self.form = key, 0, self.random.choice(("", "&recurse"))
         record = self.operation(key, "watch", index=self.index, view=self.address)
-        # The answer is due after the wait and a sixteenth of it.
-        answer = self.request("GET", f"/v1/kv/{key}?index={self.index}&wait=4s", timeout=TIMEOUT + 5)
+        # A prefix that is one key alone is woken as the key is. The answer is due after the wait and a sixteenth of it.
+        target = f"/v1/kv/{key}?index={self.index}&wait=4s" + self.form
+        if self.index and self.random.random() < 0.1:
+            return self.leave(target)
+        answer = self.request("GET", target, timeout=TIMEOUT + 5)
         if answer.status not in (200, 404):
             self.index = 0
             return
         self.fill(record, answer)
         self.book.note(record | {"seenIndex": answer.index})
         self.index = answer.index if answer.index >= self.index else 0
+
+
+    def leave(self, target):
+        """Asks and goes away without an answer: nothing of it may stay behind."""
+        try:
+            connection = http.client.HTTPConnection(self.address, 8500, timeout=1)
+            connection.request("GET", target)
+            time.sleep(self.random.uniform(0, 0.2))
+            connection.close()
+        except OSError:
+            time.sleep(0.05)
 
 
 WORKLOADS = {
@@ -431,7 +453,7 @@ class Book:
     def count(self, begun, answer, method):
         """One request: when it began, how long it took, and whether it was done (1), refused (0), nobody knows (-1), or
         nobody was there to ask (2)."""
-        outcome = {200: 1, 404: 1, None: -1, 0: 2}.get(answer.status, 0)
+        outcome = {200: 1, 404: 1, 409: 1, None: -1, 0: 2}.get(answer.status, 0)
         with self.lock:
             self.times.write(f"[{begun},{time.monotonic_ns() - begun},{outcome},{int(method == 'PUT')}]\n")
             self.totals[0] += 1

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import tempfile
 import time
@@ -178,17 +179,31 @@ class Node:
         """A number, or "fail"."""
         _replace(self.folder / "sync-delay", str(milliseconds))
 
+    def let_syncs_fail(self):
+        (self.folder / "sync-delay.failed").unlink(missing_ok=True)
+        self.delay_syncs("fail")
+
+    @property
+    def failed_sync(self):
+        """When the first sync failed since `let_syncs_fail`, by the monotonic clock in nanoseconds; None: none yet."""
+        try:
+            return int((self.folder / "sync-delay.failed").read_text())
+        except (OSError, ValueError):
+            return None
+
     # --- clocks ---
 
-    def let_clock_be_set(self, library):
+    def let_clock_be_set(self):
         self.set_clock(0)
-        self.preload.append(library)
-        self.environment |= {"FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"), "FAKETIME_NO_CACHE": "1",
-                             "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
+        self.preload.append(self.cluster.shims / "clock.so")
+        self.environment["CLOCK_CONTROL"] = str(self.folder / "clock")
 
     def set_clock(self, seconds):
         """The wall clock goes `seconds` before the true one; the monotonic clock is left alone."""
-        _replace(self.folder / "clock", f"{seconds:+d}\n")
+        path = self.folder / "clock"
+        # Written in place: the program has it mapped.
+        with open(path, "r+b" if path.exists() else "wb") as file:
+            file.write(struct.pack("=q", seconds))
 
     def wipe(self):
         for path in self.data.iterdir():

@@ -2,13 +2,15 @@
 //
 //     SYNC_CONTROL=/path LD_PRELOAD=./sync.so program …
 //
-// The file holds a number of milliseconds that each fsync and fdatasync takes longer, or "fail": the next one fails with
-// EIO. A file that is missing or empty changes nothing.
+// The file holds a number of milliseconds that each fsync and fdatasync takes longer, or "fail": each fails with EIO, and
+// the time of the first, in nanoseconds by the monotonic clock, is written into /path.failed. A file that is missing or
+// empty changes nothing.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,9 +33,23 @@ static int obey(void) {
     return 0;
 }
 
+static void note_failure(void) {
+    const char *path = getenv("SYNC_CONTROL");
+    char name[4096], text[32];
+    struct timespec now;
+    if (!path || snprintf(name, sizeof name, "%s.failed", path) >= (int)sizeof name) return;
+    int file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file < 0) return;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int length = snprintf(text, sizeof text, "%lld", now.tv_sec * 1000000000LL + now.tv_nsec);
+    if (write(file, text, length) != length) unlink(name);
+    close(file);
+}
+
 static int sync_by(const char *name, int descriptor) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
     if (obey()) {
+        note_failure();
         errno = EIO;
         return -1;
     }
