@@ -44,10 +44,11 @@ up: build
 down:
 	cluster/local down
 
-test: needs-test build-all
+test: needs-test needs-chaos build-all
 	$(SWIFT_TEST) --skip-build --no-parallel
 	Tests/Fuzzers/run --seconds 10
 	Tests/Processes/run
+	chaos/run standard --seconds 180
 
 chaos: needs-chaos build
 	$(SWIFT) build -c release --product judge
@@ -76,6 +77,8 @@ acceptance: lint test
 	Tests/Fuzzers/run --seconds 300
 	$(MAKE) simulate
 	Tests/Mutations/run
+	chaos/planted/run
+	chaos/matrix --resume
 	$(MAKE) bench
 
 dist: needs-build
