@@ -15,6 +15,7 @@ import time
 
 EPOCH = 10          # seconds after which keys are left for new ones: short histories are judged quickly
 SESSION_TTL = 10    # seconds: the least that there is
+NODE = "chaos-clients"  # what sessions belong to: a node that nothing is done to
 TIMEOUT = 12        # seconds that a client waits for an answer
 NOT_DONE = (b"No cluster leader", b"rate limit", b"Too Many")
 
@@ -315,7 +316,7 @@ class Locks(Client):
         called = time.monotonic_ns()
         answer = self.request(
             "PUT", "/v1/session/create",
-            json.dumps({"TTL": f"{SESSION_TTL}s", "LockDelay": "0s", "Behavior": "release", "NodeChecks": []}))
+            json.dumps({"TTL": f"{SESSION_TTL}s", "LockDelay": "0s", "Behavior": "release", "Node": NODE, "NodeChecks": []}))
         if answer.status != 200:
             return False
         self.session, self.held, self.alive = answer.rows["ID"], set(), called
@@ -325,7 +326,8 @@ class Locks(Client):
     def release(self, key):
         record = self.operation(key, "release", session=self.session)
         answer = self.request("PUT", f"/v1/kv/{key}?release={self.session}")
-        if self.written(record, answer) is not None:
+        # Of one that was held and can't be released the session has ended: it is noted when that is found.
+        if self.written(record, answer):
             self.held.discard(key)
 
     def renew(self):

@@ -45,7 +45,7 @@ class Node:
         self.stopped = False
         self.preload, self.environment, self.prefix = [], {}, []
         self.binary = cluster.binary
-        self.starts = 0
+        self.starts, self.started = 0, 0
 
     @property
     def data(self):
@@ -89,6 +89,7 @@ class Node:
                     self.name, *self.prefix, str(self.binary), "agent", "-config-file", str(self.folder / "config.json")),
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
         self.starts += 1
+        self.started = time.monotonic()
         self.stopped = False
 
     def signal(self, number):
@@ -134,6 +135,8 @@ class Node:
         if not self.wait(seconds):
             self.kill()
             return f"{self.name} did not stop within {seconds} s of SIGTERM"
+        if self.process.returncode == -signal.SIGTERM and time.monotonic() - self.started < 2:
+            return None  # it had not begun to listen for signals
         if self.process.returncode != 0:
             return f"{self.name} ended with status {self.process.returncode} after SIGTERM"
         return None

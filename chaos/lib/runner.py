@@ -100,7 +100,15 @@ class Run:
             node.start()
         self.cluster.wait_for_leader()
         self.wait_for_voters()
+        self.register_clients()
         self.fill(self.scenario.preload)
+
+    def register_clients(self):
+        """A node for the clients' sessions, whose end would be theirs."""
+        body = json.dumps({"Node": clients.NODE, "Address": "127.0.0.1"})
+        status, _, answer = self.cluster.servers[0].ask("/v1/catalog/register", "PUT", body, timeout=15)
+        if status != 200:
+            raise Invalid(f"a node can't be registered: {status} {answer[:200]}")
 
     def race(self):
         """The servers start in any order, with pauses; one is killed while they find each other, and perhaps loses all.
