@@ -61,7 +61,7 @@ bench: needs-bench build
 simulate: needs-build
 	$(SWIFT) build -c release --product simulate
 	$(BUILD)/simulate --canary --seeds 200
-	$(BUILD)/simulate --seeds $(SEEDS) --from $(FROM) --share-l1 10 --jobs $$(nproc) --ledger .build/simulation-ledger
+	$(BUILD)/simulate --seeds $(SEEDS) --from $(FROM) --share-l1 10 --share-l2 5 --jobs $$(nproc) --ledger .build/simulation-ledger
 
 lint:
 	@.ci/need python3

@@ -94,8 +94,9 @@ let rooms: [Room] = [
         name: "Simulation",
         rooms: [
             "Units", "Protocol", "Raft", "Registry", "Replica", "Storage", "Transport", "Linearizability", "FaultDisk",
+            "Cluster", "LocalAgent", "HTTPAPI",
         ],
-        products: [protobuf]),
+        products: [protobuf, nioCore, nioHTTP1, logging]),
     Room(name: "simulate", rooms: ["Simulation"], products: [arguments], tested: false, kind: .executable),
     Room(name: "judge", rooms: ["Linearizability"], products: [arguments], tested: false, kind: .executable),
     Room(

@@ -12,16 +12,21 @@ struct ClientRequest {
     var key: Int
     var value: UInt64 = 0
     var expectedIndex: UInt64 = 0
-    /// Level 1: written in a transaction, together with a second key that is to hold the same value.
+    /// From level 1 on: written in a transaction, together with a second key that is to hold the same value.
     var isTransaction = false
+    /// Level 2: the client does not number it, and asks once.
+    var isUnnumbered = false
+    /// Level 2: of several ways to ask the same.
+    var variant = 0
 
     var isRead: Bool { self.kind == .get || self.kind == .staleGet }
 }
 
 enum ClientResult: Equatable {
-    /// A write's yes or no, and the log index it was applied at.
+    /// A write's yes or no, and the log index it was applied at; 0 when the answer does not tell.
     case written(Bool, index: UInt64)
-    /// What a read found in the state at `applied`: nil for a missing key.
+    /// What a read found in the state at `applied`: nil for a missing key. At level 2 `applied` is the index that the answer
+    /// names: the key is the same at all later ones, up to that of the server.
     case found(UInt64?, modifyIndex: UInt64, applied: UInt64)
     /// Certainly not done.
     case refused(leader: NodeID?)
@@ -36,7 +41,8 @@ enum AdminRequest {
 }
 
 /// One server in the world. The world calls in with what is due; the node calls the world back to send, to answer and
-/// to be woken. Two kinds exist: the Raft core on a toy disk, and the whole replica on real storage.
+/// to be woken. Two kinds exist: the Raft core on a toy disk, and the whole replica on real storage, at level 2 with a server
+/// around it.
 protocol SimulatedNode: AnyObject {
     var slot: Int { get }
     var id: NodeID { get }
@@ -63,7 +69,7 @@ protocol SimulatedNode: AnyObject {
     /// Work that hangs on a slow disk is done soon.
     func hurryDisk()
     func later(_ work: Int)
-    func receive(_ parcel: Network.Parcel)
+    func receive(_ message: Message, frame: [UInt8], from slot: Int)
     func submit(_ request: ClientRequest, attempt: Int)
     /// Proposes this many writes at once, which nobody waits for.
     func load(_ count: Int)

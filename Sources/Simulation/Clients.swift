@@ -19,6 +19,8 @@ final class Clients {
         var result: ClientResult?
         var wasSubmitted = false
         var isOver = false
+        /// What its server had shown of the key when it came there.
+        var floor: UInt64 = 0
     }
     private struct Client {
         var operation: Int?
@@ -41,12 +43,12 @@ final class Clients {
     private var isStopped = false
     /// Newest sequence of each requester.
     private var sequences: [UInt64]
-    /// By client, by sequence; what the one history says about each write.
-    private var effects: [[UInt64: Effect]]
+    /// By value, of which each write has its own: what the one history says about it.
+    private var effects: [UInt64: Effect] = [:]
     /// By key, in order of index: what each write left behind.
     private var versions: [[(index: UInt64, value: UInt64?)]]
     private var newestApplied: UInt64 = 0
-    /// The highest state that each server showed in a stale read, with the epoch.
+    /// The highest state that each server showed in a stale read, with the epoch; at level 2 of each key.
     private var staleFloors: [(epoch: Int, applied: UInt64)]
 
     init(world: World) {
@@ -56,9 +58,8 @@ final class Clients {
         self.clients = Array(
             repeating: Client(indexes: Array(repeating: 0, count: options.keys)), count: options.clients)
         self.sequences = Array(repeating: 0, count: options.clients)
-        self.effects = Array(repeating: [:], count: options.clients)
         self.versions = Array(repeating: [], count: options.keys)
-        self.staleFloors = Array(repeating: (0, 0), count: options.servers + options.spares)
+        self.staleFloors = Array(repeating: (0, 0), count: (options.servers + options.spares) * options.keys)
     }
 
     func begin() {
@@ -110,12 +111,18 @@ final class Clients {
         } else if self.random.chance(options.deleteShare) {
             request.kind = .delete
         }
+        if self.world.level >= 2 {
+            request.variant = self.random.below(100)
+            request.isUnnumbered = self.random.chance(options.unnumberedShare)
+        }
         if !request.isRead {
             let requester = self.world.level == 0 ? client : Self.requester(of: client)
-            self.sequences[requester] += 1
-            request.sequence = self.sequences[requester]
+            if !request.isUnnumbered {
+                self.sequences[requester] += 1
+                request.sequence = self.sequences[requester]
+            }
             request.value = UInt64(self.operations.count + 1)
-            if self.world.level == 1, request.kind == .put || request.kind == .cas {
+            if self.world.level >= 1, request.kind == .put || request.kind == .cas {
                 request.isTransaction = self.random.chance(0.25)
             }
         }
@@ -127,7 +134,8 @@ final class Clients {
 
     private func attempt(_ operation: Int) {
         let client = self.operations[operation].request.client
-        let everywhere = self.random.below(self.world.nodes.count)
+        let everywhere =
+            self.world.level >= 2 ? self.world.someServer(&self.random) : self.random.below(self.world.nodes.count)
         let isLocal = self.operations[operation].request.kind == .staleGet
         let stray = self.random.chance(self.operations[operation].request.kind == .get ? 0.5 : 0.1)
         let slot = isLocal || stray ? everywhere : self.clients[client].leader ?? everywhere
@@ -139,18 +147,24 @@ final class Clients {
         self.world.schedule(.clientTimeout(attempt: attempt), at: self.world.now + self.patience)
     }
 
-    /// At level 1 two clients are two threads of one process: they share its number and its sequence, so that several
+    /// From level 1 on two clients are two threads of one process: they share its number and its sequence, so that several
     /// writes of one requester are under way at a time.
     static func requester(of client: Int) -> Int { client / 2 }
+
+    /// The operation that writes this value.
+    func request(writing value: UInt64) -> ClientRequest? {
+        guard value > 0, value <= UInt64(self.operations.count) else { return nil }
+        let request = self.operations[Int(value) - 1].request
+        return request.value == value ? request : nil
+    }
 
     /// The lowest sequence that a client's requester still waits for.
     func lowestOutstanding(beside request: ClientRequest) -> UInt64 {
         var lowest = request.sequence
         for other in self.clients.indices where Self.requester(of: other) == Self.requester(of: request.client) {
-            guard let operation = self.clients[other].operation, !self.operations[operation].request.isRead else {
-                continue
-            }
-            lowest = min(lowest, self.operations[operation].request.sequence)
+            guard let operation = self.clients[other].operation else { continue }
+            let request = self.operations[operation].request
+            if !request.isRead, !request.isUnnumbered { lowest = min(lowest, request.sequence) }
         }
         return lowest
     }
@@ -176,6 +190,8 @@ final class Clients {
         let request = self.operations[self.attempts[attempt].operation].request
         self.world.record(.request, slot: slot, UInt64(attempt), UInt64(request.kind.rawValue), request.value)
         self.attempts[attempt].wasSubmitted = true
+        let floor = self.staleFloors[self.floorPlace(attempt)]
+        if floor.epoch == node.epoch { self.attempts[attempt].floor = floor.applied }
         self.operations[self.attempts[attempt].operation].possible += 1
         node.submit(request, attempt: attempt)
     }
@@ -213,16 +229,20 @@ final class Clients {
         case .written, .found: self.finish(operation, result, slot: self.attempts[attempt].slot)
         case .refused(let leader):
             self.clients[client].leader = leader.flatMap { self.world.slot(of: $0) }
-            self.retry(operation)
+            self.retry(operation, isUncertain: false)
         case .uncertain:
             self.clients[client].leader = nil
-            self.retry(operation)
+            self.retry(operation, isUncertain: true)
         }
     }
 
-    private func retry(_ operation: Int) {
+    private func retry(_ operation: Int, isUncertain: Bool) {
         let client = self.operations[operation].request.client
         let age = self.world.now - self.operations[operation].call
+        if self.operations[operation].request.isUnnumbered, self.operations[operation].possible > 0 || isUncertain {
+            // Asked again, it would be another write.
+            return self.finish(operation, nil, slot: nil)
+        }
         if age > 4 * self.patience || self.clients[client].attempts >= 40 || self.isStopped && age > self.patience {
             self.finish(operation, nil, slot: nil)
         } else {
@@ -240,14 +260,14 @@ final class Clients {
         case .written(let ok, let index):
             self.world.tally.writes += 1
             self.clients[request.client].leader = slot
-            if ok, request.kind == .put || request.kind == .cas {
+            if ok, index > 0, request.kind == .put || request.kind == .cas {
                 self.clients[request.client].indexes[request.key] = index
             }
             self.checkWritten(request, ok: ok, index: index)
         case .found(let value, let modifyIndex, let applied):
             self.world.tally.reads += 1
             self.clients[request.client].indexes[request.key] = modifyIndex
-            self.checkFound(request, value: value, modifyIndex: modifyIndex, applied: applied)
+            self.check(request.key, holds: value, of: modifyIndex, at: applied)
         case .refused, .uncertain, nil: self.world.tally.unknowns += request.isRead ? 0 : 1
         }
         self.clients[request.client].operation = nil
@@ -271,18 +291,22 @@ final class Clients {
     func applied(_ request: ClientRequest, ok: Bool, index: UInt64) {
         guard index > self.newestApplied else { return }
         self.newestApplied = index
-        self.effects[request.client][request.sequence] = Effect(index: index, ok: ok)
+        if let before = self.effects[request.value] {
+            self.world.invariants.fail(
+                "I12", "write \(request.value) is applied at \(before.index) and again at \(index)")
+        }
+        self.effects[request.value] = Effect(index: index, ok: ok)
         guard ok else { return }
         let isDelete = request.kind == .delete || request.kind == .deleteCAS
         self.versions[request.key].append((index, isDelete ? nil : request.value))
     }
 
     private func checkWritten(_ request: ClientRequest, ok: Bool, index: UInt64) {
-        guard let effect = self.effects[request.client][request.sequence] else {
+        guard let effect = self.effects[request.value] else {
             self.world.invariants.fail("I12", "write \(request.value) was acknowledged at \(index) and never applied")
             return
         }
-        if effect.index != index || effect.ok != ok {
+        if index > 0 && effect.index != index || effect.ok != ok {
             self.world.invariants.fail(
                 "I12",
                 "write \(request.value) was acknowledged as (\(ok), \(index)), applied as (\(effect.ok), \(effect.index))"
@@ -291,8 +315,8 @@ final class Clients {
     }
 
     /// Every read, stale ones too, must show exactly the state at the index it names.
-    private func checkFound(_ request: ClientRequest, value: UInt64?, modifyIndex: UInt64, applied: UInt64) {
-        let versions = self.versions[request.key]
+    func check(_ key: Int, holds value: UInt64?, of modifyIndex: UInt64, at applied: UInt64) {
+        let versions = self.versions[key]
         var (low, high) = (0, versions.count)
         while low < high {
             let middle = (low + high) / 2
@@ -302,7 +326,7 @@ final class Clients {
         if version.value != value || (value != nil && version.index != modifyIndex) {
             self.world.invariants.fail(
                 "I13",
-                "key \(request.key) at \(applied) holds \(String(describing: version)), a read found"
+                "key \(key) at \(applied) holds \(String(describing: version)), a read found"
                     + " \(String(describing: value)) of \(modifyIndex)")
         }
     }
@@ -313,18 +337,23 @@ final class Clients {
         if applied > self.world.invariants.committed {
             self.world.invariants.fail("I13", "s\(slot) shows a state at \(applied), which is not committed")
         }
-        let epoch = self.world.nodes[slot].epoch
-        if self.staleFloors[slot].epoch == epoch, applied < self.staleFloors[slot].applied {
-            self.world.invariants.fail(
-                "I13", "s\(slot) shows \(applied) after it showed \(self.staleFloors[slot].applied)")
-        }
-        self.staleFloors[slot] = (epoch, applied)
+        let (epoch, place) = (self.world.nodes[slot].epoch, self.floorPlace(attempt))
+        let known = self.staleFloors[place].epoch == epoch ? self.staleFloors[place].applied : 0
+        // Above level 1 answers that are made at the same time may come in any order.
+        let floor = self.world.level >= 2 ? self.attempts[attempt].floor : known
+        if applied < floor { self.world.invariants.fail("I13", "s\(slot) shows \(applied) after it showed \(floor)") }
+        self.staleFloors[place] = (epoch, max(known, applied))
+    }
+
+    private func floorPlace(_ attempt: Int) -> Int {
+        let key = self.operations[self.attempts[attempt].operation].request.key
+        return self.attempts[attempt].slot * self.world.options.keys + (self.world.level >= 2 ? key : 0)
     }
 
     /// The checks that need the whole run.
     func checkHistory() {
         for operation in self.operations where !operation.request.isRead {
-            let effect = self.effects[operation.request.client][operation.request.sequence]
+            let effect = self.effects[operation.request.value]
             if case .written = operation.result, effect == nil {
                 self.world.invariants.fail("I22", "write \(operation.request.value) was acknowledged and is lost")
             }
@@ -363,14 +392,14 @@ final class Clients {
         switch operation.result {
         case .written(let ok, let index):
             let sets = ok && (request.kind == .put || request.kind == .cas)
-            output = .done(ok, index: sets ? index : nil)
-            position = index
+            output = .done(ok, index: sets && index > 0 ? index : nil)
+            position = index > 0 ? index : self.effects[request.value]?.index
         case .found(let value, let modifyIndex, let applied):
             output = .value(value.map { "\($0)" }, index: modifyIndex)
             position = applied
         case .refused, .uncertain, nil:
             // A read that failed says nothing; a write may have happened, and the log knows.
-            guard !request.isRead, let effect = self.effects[request.client][request.sequence], effect.ok else {
+            guard !request.isRead, let effect = self.effects[request.value], effect.ok else {
                 return nil
             }
             position = effect.index

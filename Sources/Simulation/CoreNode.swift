@@ -130,7 +130,7 @@ final class CoreNode: SimulatedNode {
         self.take(.tick)
     }
 
-    func receive(_ parcel: Network.Parcel) { self.take(.message(parcel.message)) }
+    func receive(_ message: Message, frame: [UInt8], from slot: Int) { self.take(.message(message)) }
 
     func submit(_ request: ClientRequest, attempt: Int) {
         switch request.kind {

@@ -23,6 +23,12 @@ struct EventQueue {
         case holderResponse(attempt: Int)
         case holderTimeout(attempt: Int)
         case holderRenewal(Int, session: String)
+        case queryWake(Int)
+        case queryArrives(Int)
+        case queryAnswered(Int)
+        case queryTimeout(Int)
+        case queryDue(Int)
+        case callLost(slot: Int, server: Int, number: UInt64)
         case fault
         case carousel(rounds: Int, since: UInt64)
         case partitionEnds(Int)

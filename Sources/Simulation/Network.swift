@@ -3,14 +3,40 @@ import Units
 
 /// The wires between servers: one lossy, slow link in each direction.
 final class Network {
-    /// A message under way, or at level 1 the frame that carries it.
+    /// A message under way, or from level 1 on the frame that carries it.
     struct Parcel {
+        enum Content {
+            case message(Message)
+            case call(Call)
+        }
+
         var from: Int
         var to: Int
-        var message: Message
+        var content: Content
         /// The bytes on the wire, where nodes speak bytes.
         var frame: [UInt8] = []
         var arrival: UInt64 = 0
+
+        /// As one word, for the trace.
+        var code: UInt64 {
+            switch self.content {
+            case .message(let message): MessageDigest.code(message)
+            case .call(let call): call.code
+            }
+        }
+
+        var isCall: Bool { if case .call = self.content { true } else { false } }
+    }
+
+    /// Level 2: a call between servers, or the answer to it.
+    struct Call {
+        var caller: Int
+        /// The calling process, and its number for the call.
+        var server: Int
+        var number: UInt64
+        var isAnswer: Bool
+
+        var code: UInt64 { (self.isAnswer ? 18 : 17) << 48 | UInt64(self.server) << 24 | self.number & 0xFF_FFFF }
     }
 
     private unowned let world: World
@@ -37,15 +63,16 @@ final class Network {
         let link = parcel.from * self.slots + parcel.to
         let options = self.world.options
         self.world.tally.messages += 1
+        if parcel.isCall { return self.sendCall(parcel, link: link) }
         let isLost = self.random.chance(self.world.isHealed ? 0 : options.dropChance)
         if self.cuts[link] > 0 || self.clogged[link] || isLost {
             self.world.tally.dropped += 1
-            self.world.record(.dropped, slot: parcel.from, peer: parcel.to, MessageDigest.code(parcel.message))
+            self.world.record(.dropped, slot: parcel.from, peer: parcel.to, parcel.code)
             return
         }
         if self.random.chance(self.world.isHealed ? 0 : options.corruptChance) {
             self.world.tally.corrupted += 1
-            self.world.record(.corrupted, slot: parcel.from, peer: parcel.to, MessageDigest.code(parcel.message))
+            self.world.record(.corrupted, slot: parcel.from, peer: parcel.to, parcel.code)
             // Without bytes there is nothing to flip: the frame's checksum has done its work.
             if parcel.frame.isEmpty { return }
             var damaged = parcel
@@ -55,18 +82,30 @@ final class Network {
         }
         self.dispatch(parcel, link: link)
         if self.random.chance(self.world.isHealed ? 0 : options.duplicateChance) {
-            self.world.record(.duplicated, slot: parcel.from, peer: parcel.to, MessageDigest.code(parcel.message))
+            self.world.record(.duplicated, slot: parcel.from, peer: parcel.to, parcel.code)
             self.dispatch(parcel, link: link)
         }
     }
 
-    private func dispatch(_ parcel: Parcel, link: Int) {
+    /// What TCP loses it sends again, a little later each time; what a cut link swallows is lost with the connection.
+    private func sendCall(_ parcel: Parcel, link: Int) {
+        if self.cuts[link] > 0 || self.clogged[link] {
+            self.world.tally.dropped += 1
+            self.world.record(.dropped, slot: parcel.from, peer: parcel.to, parcel.code)
+            return self.world.lost(parcel)
+        }
+        var again: UInt64 = 0
+        while !self.world.isHealed, again < 5, self.random.chance(self.world.options.dropChance) { again += 1 }
+        self.dispatch(parcel, link: link, after: again * 200 * SwarmOptions.millisecond)
+    }
+
+    private func dispatch(_ parcel: Parcel, link: Int, after wait: UInt64 = 0) {
         let options = self.world.options
-        var delay: UInt64
+        var delay = wait
         if self.world.isHealed {
-            delay = 100_000 + self.random.exponential(mean: 400_000)
+            delay += 100_000 + self.random.exponential(mean: 400_000)
         } else {
-            delay = 20_000 + self.random.exponential(mean: options.delay)
+            delay += 20_000 + self.random.exponential(mean: options.delay)
             if self.random.chance(options.tailChance) { delay += self.random.exponential(mean: options.tailDelay) }
         }
         var arrival = self.world.now + delay
@@ -95,6 +134,7 @@ final class Network {
         self.parcels[place] = nil
         self.free.append(place)
         let isCut = self.cuts[parcel.from * self.slots + parcel.to] > 0
+        if isCut, parcel.isCall { self.world.lost(parcel) }
         return isCut ? nil : parcel
     }
 

@@ -52,11 +52,12 @@ final class Oracle {
                 return
             }
             self.applied = index
-            if case .command(let bytes) = entry.payload, let envelope = try? LogEnvelope(serializedBytes: bytes) {
+            if case .command(let bytes) = entry.payload, var envelope = try? LogEnvelope(serializedBytes: bytes) {
                 if envelope.wallTimeNs < self.newestWallTime {
                     invariants.fail("I15", "time goes back in the log, at entry \(index)")
                 }
                 self.newestWallTime = envelope.wallTimeNs
+                if self.world.level >= 2 { self.attribute(&envelope) }
                 let before = self.sessions.digests
                 self.advanceSessions(envelope, entry, seenAt)
                 self.apply(envelope, at: index)
@@ -79,6 +80,41 @@ final class Oracle {
         let isDone = self.machine.execute(request, at: index)
         if isDone, request.isTransaction { self.sessions.shadow(request.key, holds: request.value, at: index) }
         self.world.clients.applied(request, ok: isDone, index: index)
+    }
+
+    /// Level 2: the log knows servers and hashes of names. Whose operation it is stands in the identity, which is what the
+    /// client showed as its token; what is in the log must be what it asked for.
+    private func attribute(_ envelope: inout LogEnvelope) {
+        if let holder = self.world.options.holderNames.firstIndex(of: envelope.identity) {
+            if envelope.client != HTTPClients.hash(envelope.identity) { self.complain("numbered otherwise", envelope) }
+            envelope.client = SessionModel.requester(holder)
+            return
+        }
+        guard let value = UInt64(envelope.identity) else {
+            envelope.originNode = 0
+            return
+        }
+        guard let request = self.world.clients.request(writing: value) else {
+            return self.complain("not asked", envelope)
+        }
+        if !request.isUnnumbered {
+            let requester = Clients.requester(of: request.client)
+            if envelope.client != HTTPClients.hash(HTTPClients.requester(requester))
+                || envelope.sequence != request.sequence
+            {
+                self.complain("numbered otherwise", envelope)
+            }
+            envelope.client = UInt64(requester) + 1
+        }
+        envelope.originNode = UInt64(request.client) + 1
+        guard let logged = Self.request(envelope), logged.kind == request.kind, logged.key == request.key,
+            logged.value == value, logged.isTransaction == request.isTransaction,
+            logged.expectedIndex == request.expectedIndex || request.kind == .put || request.kind == .delete
+        else { return self.complain("asked otherwise", envelope) }
+    }
+
+    private func complain(_ what: String, _ envelope: LogEnvelope) {
+        self.world.invariants.fail("I25", "a write in the log was \(what): \(envelope)")
     }
 
     // MARK: - Sessions and locks

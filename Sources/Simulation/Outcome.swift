@@ -66,6 +66,8 @@ public struct Tally: Sendable, Equatable {
     /// Level 1: keys locked, and sessions that a leader ended because their time was up.
     public var locks = 0
     public var expirations = 0
+    /// Level 2: blocking queries that were answered with a change.
+    public var wakeups = 0
     /// In the order of `SwarmOptions.Fault.allCases`.
     public var faults: [Int] = Array(repeating: 0, count: SwarmOptions.Fault.allCases.count)
 
@@ -90,6 +92,7 @@ public struct Tally: Sendable, Equatable {
         self.entriesSent += other.entriesSent
         self.locks += other.locks
         self.expirations += other.expirations
+        self.wakeups += other.wakeups
         for index in self.faults.indices { self.faults[index] += other.faults[index] }
     }
 

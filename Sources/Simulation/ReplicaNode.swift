@@ -31,6 +31,8 @@ final class ReplicaNode: SimulatedNode {
     var compactThrough = LogIndex.zero
     var diskTrouble = DiskTrouble()
     var backup: Backup?
+    /// Level 2: the process around the replica.
+    private(set) var server: SimulatedServer?
 
     private var inbox: [ReplicaInput] = []
     private var isProcessing = false
@@ -132,6 +134,7 @@ final class ReplicaNode: SimulatedNode {
                 registry: recovery.registry ?? Registry(),
                 seed: seed, now: self.localNow)
             self.replica = replica
+            if self.world.level >= 2 { self.server = self.makeServer(replica) }
             self.invariants.started(slot: self.slot, status: self.status, restored: recovery.restored)
             // The state that a snapshot brings back is the one that it was taken of.
             if let hash = self.stateHash, self.appliedIndex > 0 {
@@ -155,6 +158,7 @@ final class ReplicaNode: SimulatedNode {
         guard self.isUp else { return }
         self.isUp = false
         self.epoch += 1
+        self.endServer()
         self.replica = nil
         // Half of the crashes come in the middle of what the disk is at.
         if self.diskInFlight > 0, self.world.nodeRandom.chance(0.5) {
@@ -179,6 +183,18 @@ final class ReplicaNode: SimulatedNode {
         self.readRequests.removeAll()
         self.disk.setCapacity(nil)
         self.world.nodeIsDown(self.slot)
+    }
+
+    private func makeServer(_ replica: Replica) -> SimulatedServer {
+        let time = ServerTime(
+            world: self.world, slot: self.slot, epoch: self.epoch, rate: self.clockRate,
+            seed: self.world.nodeRandom.next(), clock: { [unowned self] in self.localNow })
+        return SimulatedServer(node: self, world: self.world, time: time, replica: replica)
+    }
+
+    func endServer() {
+        self.server?.end()
+        self.server = nil
     }
 
     func crashAfter(directives: Int) { if self.isUp { self.crashCountdown = directives } }
@@ -215,14 +231,15 @@ final class ReplicaNode: SimulatedNode {
     func tick() {
         self.world.schedule(.tick(slot: self.slot, epoch: self.epoch), at: self.world.now + World.tickGap)
         self.take(.tick)
+        self.server?.tick()
     }
 
-    func receive(_ parcel: Network.Parcel) {
-        guard let message = Self.decode(parcel.frame) else {
-            self.world.record(.corrupted, slot: self.slot, peer: parcel.from, note: "refused")
+    func receive(_ sent: Raft.Message, frame: [UInt8], from slot: Int) {
+        guard let message = Self.decode(frame) else {
+            self.world.record(.corrupted, slot: self.slot, peer: slot, note: "refused")
             return
         }
-        if message != parcel.message { self.invariants.fail("I19", "a message changed on the wire: \(parcel.message)") }
+        if message != sent { self.invariants.fail("I19", "a message changed on the wire: \(sent)") }
         self.take(.message(message))
     }
 
@@ -243,6 +260,7 @@ final class ReplicaNode: SimulatedNode {
     }
 
     func submit(_ request: ClientRequest, attempt: Int) {
+        if let server = self.server { return server.submit(request, attempt: attempt) }
         switch request.kind {
         case .staleGet:
             if self.replica?.isReady ?? false {
@@ -278,7 +296,7 @@ final class ReplicaNode: SimulatedNode {
     }
 
     func snapshotNow() { if self.isUp { self.take(.snapshotNow) } }
-    func later(_ work: Int) {}
+    func later(_ work: Int) { self.server?.time.run(work) }
 
     func wake() {
         self.wakeIsDue = false
@@ -326,6 +344,7 @@ final class ReplicaNode: SimulatedNode {
                 self.obey(directive)
                 if !self.isUp { return }
             }
+            if let replica = self.replica { self.server?.tell(directives, of: replica) }
         }
     }
 
@@ -371,6 +390,25 @@ final class ReplicaNode: SimulatedNode {
         case .installSnapshot(let meta, let from): self.enqueue(.install(meta, from: from))
         case .takeSnapshot(let request): self.enqueue(.snapshot(request))
         case .compact(let through): self.enqueue(.compact(through: through))
+        case .answer, .refuse, .sessionRenewed, .readable, .readRefused: self.reply(directive)
+        case .publish(let touched, let everything):
+            guard let registry = self.replica?.registry else { break }
+            if let wrong = self.standing.published(registry, touched: touched, everything: everything) {
+                self.invariants.fail("I14", "s\(self.slot): \(wrong)")
+            }
+        case .administered(let token, let reason): self.world.administrator.answered(token: token, refusal: reason)
+        case .trace(let event):
+            self.world.traced(event, slot: self.slot)
+            if case .quarantineLifted = event { self.enqueue(.liftQuarantine) }
+        case .halt(let reason): self.invariants.fail("I5", "s\(self.slot) halts: \(reason)")
+        case .leadership: break
+        }
+    }
+
+    /// Answers go to whoever asked: at level 2 through the server, once all of the batch is obeyed.
+    private func reply(_ directive: ReplicaDirective) {
+        if self.server != nil { return }
+        switch directive {
         case .answer(let token, let result): self.answer(token, result)
         case .refuse(let token, let reason, let mayApply):
             if token >= Holders.firstToken {
@@ -382,11 +420,6 @@ final class ReplicaNode: SimulatedNode {
             }
         case .sessionRenewed(let token, let found):
             self.world.holders.answered(attempt: Int(token - Holders.firstToken), .renewed(found))
-        case .publish(let touched, let everything):
-            guard let registry = self.replica?.registry else { break }
-            if let wrong = self.standing.published(registry, touched: touched, everything: everything) {
-                self.invariants.fail("I14", "s\(self.slot): \(wrong)")
-            }
         case .readable(let tokens):
             self.world.record(.readReady, slot: self.slot, self.appliedIndex, UInt64(tokens.count))
             for token in tokens {
@@ -400,12 +433,7 @@ final class ReplicaNode: SimulatedNode {
                 self.readRequests[Int(token)] = nil
                 self.world.respond(attempt: Int(token), .refused(leader: self.hint(reason)))
             }
-        case .administered(let token, let reason): self.world.administrator.answered(token: token, refusal: reason)
-        case .trace(let event):
-            self.world.traced(event, slot: self.slot)
-            if case .quarantineLifted = event { self.enqueue(.liftQuarantine) }
-        case .halt(let reason): self.invariants.fail("I5", "s\(self.slot) halts: \(reason)")
-        case .leadership: break
+        default: break
         }
     }
 

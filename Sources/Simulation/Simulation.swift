@@ -19,6 +19,7 @@ public enum Simulation {
         let world = World(
             seed: seed, level: level, options: options, canary: canary, traceCapacity: traceCapacity, echo: echo)
         let outcome = Self.play(world)
+        world.end()
         world.tally.virtualNanoseconds = world.now
         world.tally.locks = world.oracle.sessions.acquisitions
         world.tally.expirations = world.oracle.sessions.expirations
@@ -66,6 +67,7 @@ public enum Simulation {
         }
         world.clients.stop()
         world.holders.stop()
+        world.queries.stop()
         if !world.run(to: world.now + 60 * SwarmOptions.second, until: { Self.isSettled(world) }) {
             return stuck("I20", "not alike within 60 s: \(Self.describe(world))")
         }
@@ -86,6 +88,9 @@ public enum Simulation {
         let members = world.leader.map { world.nodes[$0].configuration }
         for node in world.nodes {
             guard let node = node as? ReplicaNode, node.isUp else { continue }
+            if let count = node.server?.waitingCount, count > 0 {
+                world.invariants.fail("I26", "s\(node.slot) keeps \(count) watches for clients that are gone")
+            }
             if members?.contains(node.id) ?? true { world.holders.checkNoneOutlivedIts(ttlOn: node) }
             if let registry = node.replica?.registry, registry.recomputedHashes() != registry.hashes {
                 world.invariants.fail("I5", "s\(node.slot)'s hashes are not those of its rows")
@@ -96,7 +101,8 @@ public enum Simulation {
 
     /// Every member of the leader's configuration is up, sound, and has applied everything.
     private static func isSettled(_ world: World) -> Bool {
-        guard world.clients.isIdle, world.holders.isIdle, world.administrator.lost.isEmpty, let leader = world.leader
+        guard world.clients.isIdle, world.holders.isIdle, world.queries.isIdle, world.administrator.lost.isEmpty,
+            let leader = world.leader
         else { return false }
         let configuration = world.nodes[leader].configuration
         if configuration.isJoint { return false }

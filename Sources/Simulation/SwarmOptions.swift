@@ -45,6 +45,16 @@ public struct SwarmOptions: Sendable, Equatable {
     public var holders = 0
     public var lockKeys = 1
 
+    /// Level 2: clients that wait for changes.
+    public var waiters = 0
+    /// Level 2: of the writes, those that their client does not number.
+    public var unnumberedShare = 0.0
+    /// Level 2: how long what is ready in a server waits for a thread, at most.
+    public var hop: UInt64 = 0
+    /// Level 2: how long a server tries a write, and a read.
+    public var writeTimeout: UInt64 = 15 * second
+    public var readTimeout: UInt64 = 10 * second
+
     // network, per directed link
     public var dropChance = 0.0
     public var duplicateChance = 0.0
@@ -87,7 +97,8 @@ extension SwarmOptions {
         options.drawNetwork(&random)
         options.drawFaults(&random)
         options.drawProduct(&random)
-        if level == 1 { options.drawLevelOne(&random) }
+        if level >= 1 { options.drawLevelOne(&random) }
+        if level >= 2 { options.drawLevelTwo(&random) }
         return options
     }
 
@@ -191,6 +202,27 @@ extension SwarmOptions {
     }
 }
 
+extension SwarmOptions {
+    /// Drawn last, so that level 1 has what it would have without.
+    fileprivate mutating func drawLevelTwo(_ random: inout SimulationRandom) {
+        // Each request takes longer here, above all one that waits for a leader: a lone slow client would do too little.
+        self.clients = max(self.clients, 3)
+        self.thinkTime = min(self.thinkTime, 100 * Self.millisecond)
+        self.waiters = [0, 1, 3, 6][random.below(4)]
+        self.unnumberedShare = [0, 0.3, 0.6][random.below(3)]
+        self.hop = [0, 20_000, 1_000_000, 20_000_000][random.below(4)]
+        // A server may try longer than its client waits, and the other way round.
+        self.patience = random.within(1_000...18_000) * Self.millisecond
+        if random.chance(0.5) { self.writeTimeout = random.within(1...15) * Self.second }
+        if random.chance(0.5) { self.readTimeout = random.within(1...10) * Self.second }
+    }
+}
+
+extension SwarmOptions {
+    /// Of the clients that hold locks, at level 2.
+    var holderNames: [String] { (0..<self.holders).map { HTTPClients.holder($0) } }
+}
+
 extension SwarmOptions: CustomStringConvertible {
     /// On a few lines, for the report of a run.
     public var description: String {
@@ -200,7 +232,9 @@ extension SwarmOptions: CustomStringConvertible {
             clocks=\(self.clockRates) gather=\(milliseconds(self.gather)) applyDelay=\(milliseconds(self.applyDelay))
             clients \(self.clients) keys=\(self.keys) think=\(milliseconds(self.thinkTime)) reads=\(self.readShare) \
             stale=\(self.staleShare) cas=\(self.casShare) delete=\(self.deleteShare) patience=\(milliseconds(self.patience)) \
-            bulk=\(self.bulk) holders=\(self.holders) locks=\(self.lockKeys) wallSkew=\(milliseconds(self.wallSkew))
+            bulk=\(self.bulk) holders=\(self.holders) locks=\(self.lockKeys) wallSkew=\(milliseconds(self.wallSkew)) \
+            waiters=\(self.waiters) unnumbered=\(self.unnumberedShare) hop=\(milliseconds(self.hop)) \
+            timeouts=\(milliseconds(self.writeTimeout))/\(milliseconds(self.readTimeout))
             network drop=\(self.dropChance) duplicate=\(self.duplicateChance) corrupt=\(self.corruptChance) \
             delay=\(milliseconds(self.delay)) tail=\(self.tailChance)/\(milliseconds(self.tailDelay)) \
             \(self.isOrdered ? "ordered" : "reordered")

@@ -31,12 +31,14 @@ final class World {
     private(set) var faults: Faults!
     private(set) var oracle: Oracle!
     private(set) var holders: Holders!
+    private(set) var queries: BlockingQueries!
 
     /// Until when each process is stopped, and what waits for it to go on.
     private(set) var isPaused: [UInt64] = []
     private var deferred: [[EventQueue.Event]] = []
     private var isDown: [Bool] = []
     private var incarnations: [UInt64] = []
+    private var serversMade = 0
 
     init(seed: UInt64, level: Int, options: SwarmOptions, canary: Bool, traceCapacity: Int, echo: ((String) -> Void)?) {
         self.seed = seed
@@ -58,6 +60,7 @@ final class World {
         self.faults = Faults(world: self)
         self.oracle = Oracle(world: self)
         self.holders = Holders(world: self)
+        self.queries = BlockingQueries(world: self)
         for slot in 0..<slots {
             let id = Self.identity(slot: slot, incarnation: 1)
             self.invariants.subjects.append(Invariants.Subject(id: id))
@@ -97,7 +100,13 @@ final class World {
         self.record(
             .sent, slot: slot, peer: to, MessageDigest.code(message), message.term.rawValue,
             note: MessageDigest.name(message))
-        self.network.send(Network.Parcel(from: slot, to: to, message: message, frame: frame))
+        self.network.send(Network.Parcel(from: slot, to: to, content: .message(message), frame: frame))
+    }
+
+    /// A call was lost, and its connection with it: the caller notices after a while.
+    func lost(_ parcel: Network.Parcel, after time: UInt64 = SimulatedServer.silence) {
+        guard case .call(let call) = parcel.content else { return }
+        self.schedule(.callLost(slot: call.caller, server: call.server, number: call.number), at: self.now + time)
     }
 
     /// Tokens of writes that nobody waits for.
@@ -145,6 +154,14 @@ final class World {
         self.isHealed ? min(self.options.gather, 3 * SwarmOptions.millisecond) : self.options.gather
     }
 
+    /// How long what is ready waits for a thread, at most.
+    var hop: UInt64 { self.isHealed ? min(self.options.hop, SwarmOptions.millisecond) : self.options.hop }
+
+    func nextServerNumber() -> Int {
+        self.serversMade += 1
+        return self.serversMade
+    }
+
     func drawClockRate() -> Double {
         let range = self.options.clockRates
         let share = Double(self.nodeRandom.below(1001)) / 1000
@@ -167,7 +184,10 @@ final class World {
 
     // MARK: - Servers that come and go
 
-    func nodeIsDown(_ slot: Int) { self.isDown[slot] = true }
+    func nodeIsDown(_ slot: Int) {
+        self.isDown[slot] = true
+        self.queries.ended(at: slot)
+    }
 
     func scheduleRestart(_ slot: Int, after delay: UInt64? = nil) {
         let pause = delay ?? self.nodeRandom.exponential(mean: 2 * SwarmOptions.second)
@@ -191,6 +211,16 @@ final class World {
         return best?.slot
     }
 
+    /// Level 2: whom a client asks that has no favourite. A server that is no member keeps it waiting, as it would: that is
+    /// worth little of a run.
+    func someServer(_ random: inout SimulationRandom) -> Int {
+        let anyone = random.below(self.nodes.count)
+        let isStray = random.chance(self.isHealed ? 0 : 0.05)
+        let configuration = self.leader.map { self.nodes[$0].configuration } ?? .empty
+        let members = configuration.voters.compactMap { self.slot(of: $0.id) }
+        return isStray || members.isEmpty ? anyone : members[random.below(members.count)]
+    }
+
     // MARK: - The run
 
     func begin() {
@@ -201,7 +231,8 @@ final class World {
             self.nodes[slot].start()
         }
         self.clients.begin()
-        if self.level == 1 { self.holders.begin() }
+        if self.level >= 1 { self.holders.begin() }
+        if self.level >= 2 { self.queries.begin() }
         if self.options.bulk > 0 { self.schedule(.bulk, at: SwarmOptions.second) }
         self.faults.begin()
         self.administrator.begin()
@@ -237,13 +268,16 @@ final class World {
         self.schedule(.bulk, at: self.now + self.nodeRandom.exponential(mean: 4 * SwarmOptions.second))
     }
 
+    /// Ends what would keep itself alive.
+    func end() { for node in self.nodes { (node as? ReplicaNode)?.endServer() } }
+
     /// Ends every fault, present and to come.
     func heal() {
         self.isHealed = true
         self.record(.heal)
         self.network.heal()
         for slot in self.nodes.indices {
-            self.isPaused[slot] = 0
+            self.isPaused[slot] = min(self.isPaused[slot], self.now)
             self.resume(slot)
             self.nodes[slot].diskFactor = 1
             self.nodes[slot].diskFull(false)
@@ -307,6 +341,12 @@ final class World {
         case .holderResponse(let attempt): self.holders.respond(attempt: attempt)
         case .holderTimeout(let attempt): self.holders.timeOut(attempt: attempt)
         case .holderRenewal(let holder, let session): self.holders.renew(holder, session: session)
+        case .queryWake(let client): self.queries.wake(client)
+        case .queryArrives(let query): self.queries.arrive(query)
+        case .queryAnswered(let query): self.queries.answered(query)
+        case .queryTimeout(let query): self.queries.timeOut(query)
+        case .queryDue(let query): self.queries.checkDue(query)
+        case .callLost(let slot, let server, let number): self.loseCall(slot, server, number)
         case .fault: if !self.isHealed { self.faults.strike() }
         case .carousel(let rounds, let since): if !self.isHealed { self.faults.turn(rounds: rounds, since: since) }
         case .partitionEnds(let number): self.network.endPartition(number)
@@ -318,18 +358,31 @@ final class World {
         }
     }
 
+    /// A stopped process finds its connection broken when it goes on.
+    private func loseCall(_ slot: Int, _ server: Int, _ number: UInt64) {
+        if self.waits(for: slot, .callLost(slot: slot, server: server, number: number)) { return }
+        guard let caller = (self.nodes[slot] as? ReplicaNode)?.server, caller.number == server else { return }
+        caller.finish(call: number, .failure(.connectionLost(reason: "nothing comes", sent: true)))
+    }
+
     private func deliver(_ place: Int) {
         guard let parcel = self.network.take(place) else { return }
         let node = self.nodes[parcel.to]
-        guard node.isUp, node.id == parcel.message.to else { return }
+        guard node.isUp else { return self.lost(parcel, after: SwarmOptions.millisecond) }
+        if case .message(let message) = parcel.content, node.id != message.to { return }
         if self.isPaused[parcel.to] > self.now {
             self.network.putBack(parcel, place: place)
             self.deferred[parcel.to].append(.deliver(parcel: place))
             return
         }
-        self.record(
-            .delivered, slot: parcel.to, peer: parcel.from, MessageDigest.code(parcel.message),
-            parcel.message.term.rawValue)
-        node.receive(parcel)
+        switch parcel.content {
+        case .message(let message):
+            self.record(
+                .delivered, slot: parcel.to, peer: parcel.from, parcel.code, message.term.rawValue)
+            node.receive(message, frame: parcel.frame, from: parcel.from)
+        case .call(let call):
+            self.record(.delivered, slot: parcel.to, peer: parcel.from, parcel.code)
+            (node as? ReplicaNode)?.server?.receive(call, parcel.frame, from: parcel.from)
+        }
     }
 }

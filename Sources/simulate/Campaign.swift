@@ -29,6 +29,7 @@ final class Campaign: Sendable {
         print(
             "seeds \(self.command.from.value)..<\(self.end), level \(self.command.level)"
                 + (self.command.shareLevelOne > 0 ? ", \(self.command.shareLevelOne)% at level 1" : "")
+                + (self.command.shareLevelTwo > 0 ? ", \(self.command.shareLevelTwo)% at level 2" : "")
                 + ", \(self.command.jobs) jobs\(self.command.canary ? ", with canaries" : "")")
         Console.flush()
         let group = DispatchGroup()
@@ -77,7 +78,7 @@ final class Campaign: Sendable {
         var arguments = [
             "--worker", "--from", "\(stretch.lowerBound)", "--seeds", "\(stretch.count)", "--level",
             "\(self.command.level)",
-            "--share-l1", "\(self.command.shareLevelOne)",
+            "--share-l1", "\(self.command.shareLevelOne)", "--share-l2", "\(self.command.shareLevelTwo)",
         ]
         if self.command.canary { arguments.append("--canary") }
         guard let child = Child(arguments: arguments) else {

@@ -58,7 +58,7 @@ struct Report {
                 + "\(total.committed) entries (sent \(total.entriesSent) times), \(total.elections) elections, \(total.crashes) crashes, "
                 + "\(total.snapshotsTaken) snapshots taken, \(total.snapshotsInstalled) installed, "
                 + "\(total.membershipChanges) membership changes, \(total.transfers) transfers, "
-                + "\(total.locks) keys locked, \(total.expirations) sessions expired")
+                + "\(total.locks) keys locked, \(total.expirations) sessions expired, \(total.wakeups) waiters woken")
         let faults = zip(SwarmOptions.Fault.allCases, total.faults).map { "\($0.0.rawValue) \($0.1)" }
         print("faults: \(faults.joined(separator: ", "))")
         for run in violations.prefix(50) {
@@ -82,7 +82,7 @@ struct Report {
         }
         if self.runs.count >= Self.floorsApplyFrom {
             let total = self.total
-            let realDisks = self.runs.filter { $0.level == 1 }.count
+            let realDisks = self.runs.filter { $0.level >= 1 }.count
             for (fault, count) in zip(SwarmOptions.Fault.allCases, total.faults) where count == 0 {
                 if realDisks < 100, SwarmOptions.Fault.onlyLevelOne.contains(fault) { continue }
                 complaints.append("the fault \(fault.rawValue) never happened")
@@ -99,7 +99,9 @@ struct Report {
                 : [
                     ("keys locked", total.locks, 10 * realDisks), ("sessions expired", total.expirations, realDisks),
                 ]
-            for (name, count, floor) in floors + more where count < floor {
+            let servers = self.runs.filter { $0.level == 2 }.count
+            let most = servers < 100 ? [] : [("waiters woken", total.wakeups, 5 * servers)]
+            for (name, count, floor) in floors + more + most where count < floor {
                 complaints.append("\(count) \(name), the floor is \(floor)")
             }
         }
@@ -114,7 +116,7 @@ struct Report {
         let failed = findings.map { "\"\($0.seed):\($0.level):\($0.outcome)\"" }.joined(separator: ",")
         let line =
             "{\"from\":\(self.command.from.value),\"seeds\":\(self.runs.count),\"level\":\(self.command.level),"
-            + "\"shareL1\":\(self.command.shareLevelOne),\"pass\":\(passed),\"simulatedHours\":\(hours),"
+            + "\"shareL1\":\(self.command.shareLevelOne),\"shareL2\":\(self.command.shareLevelTwo),\"pass\":\(passed),\"simulatedHours\":\(hours),"
             + "\"seconds\":\(String(format: "%.1f", self.seconds)),\"complaints\":\(complaints.count),\"failed\":[\(failed)]}\n"
         if !FileManager.default.fileExists(atPath: path) {
             _ = FileManager.default.createFile(atPath: path, contents: nil)

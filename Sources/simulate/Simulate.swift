@@ -33,10 +33,15 @@ struct Simulate: ParsableCommand {
     @Option(help: "The first seed, decimal or 0x-hexadecimal.")
     var from: SeedNumber = SeedNumber(value: 1)
     @Option(
-        help: "0: the Raft core on a toy disk. 1: the replica on real storage over a faulty disk, with wire frames.")
+        help: """
+            0: the Raft core on a toy disk. 1: the replica on real storage over a faulty disk, with wire frames. 2: the same \
+            with servers around it, asked through HTTP.
+            """)
     var level = 0
     @Option(name: .customLong("share-l1"), help: "Percent of the seeds to run at level 1 when --level is 0.")
     var shareLevelOne = 0
+    @Option(name: .customLong("share-l2"), help: "Percent of the seeds to run at level 2 when --level is 0.")
+    var shareLevelTwo = 0
     @Option(help: "Processes at a time.")
     var jobs = 2
     @Option(help: "Run this one seed and print options, the outcome and, if it fails, the end of its trace.")
@@ -73,8 +78,10 @@ struct Simulate: ParsableCommand {
 
     func validate() throws {
         if self.seeds < 1 { throw ValidationError("--seeds must be at least 1") }
-        if self.level != 0 && self.level != 1 { throw ValidationError("--level must be 0 or 1") }
-        if !(0...100).contains(self.shareLevelOne) { throw ValidationError("--share-l1 must be 0 to 100") }
+        if !(0...2).contains(self.level) { throw ValidationError("--level must be 0, 1 or 2") }
+        if self.shareLevelOne < 0 || self.shareLevelTwo < 0 || self.shareLevelOne + self.shareLevelTwo > 100 {
+            throw ValidationError("--share-l1 and --share-l2 must be 0 to 100 together")
+        }
         if !(1...64).contains(self.jobs) { throw ValidationError("--jobs must be 1 to 64") }
         if self.tail < 0 || self.tail > 100_000 { throw ValidationError("--tail must be 0 to 100000") }
         if self.from.value > UInt64.max - UInt64(self.seeds) { throw ValidationError("--from is too large") }
@@ -87,7 +94,9 @@ struct Simulate: ParsableCommand {
     }
 
     func level(of seed: UInt64) -> Int {
-        self.level == 1 || Int(Digest.mixed(seed) % 100) < self.shareLevelOne ? 1 : 0
+        if self.level > 0 { return self.level }
+        let share = Int(Digest.mixed(seed) % 100)
+        return share < self.shareLevelOne ? 1 : share < self.shareLevelOne + self.shareLevelTwo ? 2 : 0
     }
 
     func hasCanary(_ seed: UInt64) -> Bool { self.canary && Simulation.isCanary(seed) }

@@ -89,6 +89,46 @@ import Testing
         #expect(report.tally.crashes > 0)
     }
 
+    @Test(arguments: 0..<4 as Range<UInt64>)
+    func clustersSurviveTheirSeedsAtLevelTwo(_ stretch: UInt64) {
+        for seed in (1 + stretch * 3)..<(4 + stretch * 3) {
+            let report = Simulation.run(seed: seed, level: 2, traceCapacity: 60)
+            #expect(
+                !report.outcome.isViolation, "seed \(seed): \(report.outcome)\n\(report.trace.joined(separator: "\n"))")
+        }
+    }
+
+    @Test func atLevelTwoASeedPlaysTheSameTwiceTasksAndAll() {
+        for seed in 1_000..<1_004 as Range<UInt64> {
+            let first = Simulation.run(seed: seed, level: 2)
+            let second = Simulation.run(seed: seed, level: 2)
+            #expect(first.traceHash == second.traceHash)
+            #expect(first.tally == second.tally)
+        }
+    }
+
+    @Test func atLevelTwoWritesReadsLocksAndBlockingQueriesGoThroughHTTP() {
+        var options = SwarmOptions()
+        options.safetyPhase = 10 * SwarmOptions.second
+        options.holders = 3
+        options.waiters = 6
+        options.unnumberedShare = 0.3
+        options.hop = SwarmOptions.millisecond
+        let report = Simulation.run(seed: 5, level: 2, options: options, traceCapacity: 40)
+        #expect(report.outcome == .pass, "\(report.outcome)\n\(report.trace.joined(separator: "\n"))")
+        #expect(report.tally.writes > 100 && report.tally.reads > 50 && report.tally.locks > 3)
+        #expect(report.tally.wakeups > 20)
+    }
+
+    @Test func atLevelTwoTheCanaryIsReportedToo() {
+        let report = Simulation.run(seed: 50, level: 2, canary: true)
+        guard case .safety(let finding) = report.outcome else {
+            Issue.record("\(report.outcome)")
+            return
+        }
+        #expect(finding.invariant == "I5")
+    }
+
     @Test func everyFaultIsDrawnAndInstalledBySomeSeed() {
         var total = Tally()
         for seed in 2_000..<2_080 as Range<UInt64> {
