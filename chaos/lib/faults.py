@@ -333,6 +333,11 @@ class SlowSync(Fault):
     def describe(self):
         return f"slow-sync {self.delay} ms {self.names}"
 
+    @property
+    def label(self):
+        least = max(least for least in (0, 500, 1000, 2000, 4000) if least <= self.delay)
+        return f"syncs that take {least} ms or more, on the leader"
+
 
 class FailSync(Kill):
     """Syncs fail: after the first that does, the process must end by itself within a second. It is started again at the
