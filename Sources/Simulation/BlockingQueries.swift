@@ -99,16 +99,20 @@ final class BlockingQueries {
     /// From its arrival on, an answer takes no longer: its time and a sixteenth, by a clock that may be slow. Where the state
     /// is not at hand, it is looked for twice.
     private func longest(_ number: Int) -> UInt64 {
-        let query = self.queries[number]
-        let isAtHand = query.isReady && self.clients[query.client].mode == .stale
-        let looks = isAtHand ? 0 : 2 * self.world.options.readTimeout
-        return (query.wait + query.wait / 16 + looks) * 5 / 4 + self.bound(.stale)
+        let wait = self.queries[number].wait
+        let looks = self.isAtHand(number) ? 0 : 2 * self.world.options.readTimeout
+        return (wait + wait / 16 + looks) * 5 / 4 + self.bound(number)
     }
 
-    /// How long an answer may take once there is one to give.
-    private func bound(_ mode: Consistent) -> UInt64 {
-        let hops = 40 * self.world.options.hop + 200 * SwarmOptions.millisecond
-        return mode == .stale ? hops : hops + (self.world.options.readTimeout + SwarmOptions.second) * 5 / 4
+    /// How long an answer may take once there is one to give, and what a client that has gone left behind may stay: where
+    /// the state is not at hand, for as long as it is looked for.
+    private func bound(_ number: Int) -> UInt64 {
+        let looks = self.isAtHand(number) ? 0 : self.world.options.readTimeout + SwarmOptions.second
+        return 40 * self.world.options.hop + 200 * SwarmOptions.millisecond + looks * 5 / 4
+    }
+
+    private func isAtHand(_ number: Int) -> Bool {
+        self.queries[number].isReady && self.clients[self.queries[number].client].mode == .stale
     }
 
     private func target(_ query: Query) -> String {
@@ -170,23 +174,24 @@ final class BlockingQueries {
         // The index of what is not there moves with others' changes, which wake nobody: an older one is no change.
         if query.index > 0, now.index <= query.index { return }
         self.queries[number].dueSince = self.world.now
-        self.world.schedule(.queryDue(number), at: self.world.now + self.bound(client.mode))
+        self.world.schedule(.queryDue(number), at: self.world.now + self.bound(number))
     }
 
     func checkDue(_ number: Int) {
         let query = self.queries[number]
-        guard let since = query.dueSince, query.answer == nil, !query.isOver, self.isServed(query) else { return }
+        let bound = self.bound(number)
+        guard let since = query.dueSince, query.answer == nil, self.isServed(query), self.world.now >= since + bound
+        else { return }
         // A process that was stopped has had less time.
         if self.world.isPaused[query.slot] >= since {
             let start = max(self.world.now, self.world.isPaused[query.slot]) + 1
             self.queries[number].dueSince = start
-            self.world.schedule(.queryDue(number), at: start + self.bound(self.clients[query.client].mode))
+            self.world.schedule(.queryDue(number), at: start + bound)
             return
         }
+        let why = query.isOver ? "whose client is gone" : "which has had an answer"
         self.world.invariants.fail(
-            "I26",
-            "s\(query.slot) leaves \(self.target(query)) waiting, which has had an answer since \(since / 1_000_000) ms"
-        )
+            "I26", "s\(query.slot) leaves \(self.target(query)) waiting, \(why) since \(since / 1_000_000) ms")
     }
 
     private func isServed(_ query: Query) -> Bool {
@@ -227,7 +232,12 @@ final class BlockingQueries {
         let query = self.queries[number]
         if query.isOver { return }
         if query.answer == nil { self.checkLate(number) }
-        query.task?.cancel()
+        if let task = query.task, query.answer == nil {
+            // What it waited for is let go of at once.
+            task.cancel()
+            self.queries[number].dueSince = self.world.now
+            self.world.schedule(.queryDue(number), at: self.world.now + self.bound(number))
+        }
         self.finish(number)
     }
 
