@@ -13,6 +13,8 @@ import random
 import threading
 import time
 
+import network
+
 EPOCH = 10          # seconds after which keys are left for new ones: short histories are judged quickly
 SESSION_TTL = 10    # seconds: the least that there is
 NODE = "chaos-clients"  # what sessions belong to: a node that nothing is done to
@@ -383,8 +385,12 @@ class Locks(Client):
 
 
 class StaleReads(Client):
-    """What one server shows over one connection never steps back, stale as it may be."""
+    """What one server shows over one connection never steps back, stale as it may be. (An agent asks another server when
+    its own is gone: what it shows may be older then.)"""
     share = 2
+
+    def __init__(self, number, addresses, *words):
+        super().__init__(number, [one for one in addresses if network.is_server(one)], *words)
 
     def step(self):
         key = f"register/{self.epoch}/{self.random.randrange(6)}"

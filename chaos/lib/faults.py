@@ -340,8 +340,8 @@ class SlowSync(Fault):
 
 
 class FailSync(Kill):
-    """Syncs fail: after the first that does, the process must end by itself within a second. It is started again at the
-    end. A server that has nothing to sync meanwhile goes on."""
+    """Syncs fail: after the first of the log that does, the process must end by itself within a second. It is started again
+    at the end. A server that has nothing to write into its log meanwhile goes on."""
     LIFE = 1.0
 
     def begin(self):

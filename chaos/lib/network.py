@@ -11,6 +11,7 @@ import sys
 import threading
 
 CLIENTS = "10.77.0.254"
+AGENTS = 100        # the last byte of agents' addresses is above it
 RPC = 8300
 _libc = ctypes.CDLL(None, use_errno=True)
 _NEWNET = 0x40000000
@@ -37,6 +38,10 @@ def run(*command, text=None):
     return done.stdout
 
 
+def is_server(address):
+    return int(address.rsplit(".", 1)[1]) < AGENTS
+
+
 class Network:
     """Addresses are given by name. Faults are rules, in force from `apply` to `heal`."""
 
@@ -54,7 +59,7 @@ class Network:
 
     def add(self, name):
         kind, number = name.rsplit("-", 1)
-        address = f"10.77.0.{int(number) + (0 if kind == 'server' else 100)}"
+        address = f"10.77.0.{int(number) + (0 if kind == 'server' else AGENTS)}"
         outside = f"v-{kind[0]}{number}"
         run("ip", "netns", "add", name)
         run("ip", "link", "add", "name", outside, "type", "veth", "peer", "name", "eth0", "netns", name)

@@ -176,7 +176,7 @@ class Node:
     def let_syncs_be_slow(self):
         self.delay_syncs(0)
         self.preload.append(self.cluster.shims / "sync.so")
-        self.environment["SYNC_CONTROL"] = str(self.folder / "sync-delay")
+        self.environment |= {"SYNC_CONTROL": str(self.folder / "sync-delay"), "SYNC_FATAL": "/raft/raft.db"}
 
     def delay_syncs(self, milliseconds):
         """A number, or "fail"."""
@@ -188,7 +188,7 @@ class Node:
 
     @property
     def failed_sync(self):
-        """When the first sync failed since `let_syncs_fail`, by the monotonic clock in nanoseconds; None: none yet."""
+        """When the first sync of the log failed since `let_syncs_fail`, by the monotonic clock in nanoseconds; None: none yet."""
         try:
             return int((self.folder / "sync-delay.failed").read_text())
         except (OSError, ValueError):

@@ -3,8 +3,8 @@
 //     SYNC_CONTROL=/path LD_PRELOAD=./sync.so program …
 //
 // The file holds a number of milliseconds that each fsync and fdatasync takes longer, or "fail": each fails with EIO, and
-// the time of the first, in nanoseconds by the monotonic clock, is written into /path.failed. A file that is missing or
-// empty changes nothing.
+// the time of the first whose file's path has SYNC_FATAL in it, in nanoseconds by the monotonic clock, is written into
+// /path.failed. A file that is missing or empty changes nothing.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -33,10 +33,12 @@ static int obey(void) {
     return 0;
 }
 
-static void note_failure(void) {
-    const char *path = getenv("SYNC_CONTROL");
-    char name[4096], text[32];
+static void note_failure(int descriptor) {
+    const char *path = getenv("SYNC_CONTROL"), *fatal = getenv("SYNC_FATAL");
+    char link[64], synced[4096] = {0}, name[4096], text[32];
     struct timespec now;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    if (!fatal || readlink(link, synced, sizeof synced - 1) < 0 || !strstr(synced, fatal)) return;
     if (!path || snprintf(name, sizeof name, "%s.failed", path) >= (int)sizeof name) return;
     int file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0) return;
@@ -49,7 +51,7 @@ static void note_failure(void) {
 static int sync_by(const char *name, int descriptor) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
     if (obey()) {
-        note_failure();
+        note_failure(descriptor);
         errno = EIO;
         return -1;
     }
