@@ -281,12 +281,29 @@ class Locks(Client):
         if self.session is None and not self.begin():
             return
         key = f"lock/{self.epoch}/{self.random.randrange(2)}"
+        acquired, known = self.acquire(key, self.random.uniform(0, 0.05))
+        if self.session is None:
+            return
+        if acquired and self.random.random() < 0.1:
+            return self.end_holding(key)
+        if acquired or not known:
+            self.release(key)
+        else:
+            self.held.discard(key)
+        if self.random.random() < 0.05:
+            self.end()
+        else:
+            self.renew_in_time()
+
+    def acquire(self, key, pause):
+        """Whether it got the lock, and whether that is known. Holds it for `pause` seconds, and writes behind its fence."""
         record = self.operation(key, "acquire", session=self.session)
         self.held.add(key)
         answer = self.request("PUT", f"/v1/kv/{key}?acquire={self.session}", self.unique())
         if answer.status == 500 and b"invalid session" in answer.body:
             self.book.note(record | {"returned": time.monotonic_ns(), "ok": False})
-            return self.lost()
+            self.lost()
+            return False, True
         acquired = answer.status == 200 and answer.body.strip() == b"true"
         if answer.status == 200:
             self.alive = record["call"]
@@ -295,23 +312,27 @@ class Locks(Client):
         if acquired and holder == self.session:
             record["resultIndex"] = token
             self.book.note(record)
-            time.sleep(self.random.uniform(0, 0.05))
-            self.write_fenced(key, token)
-            self.inspect(key)
+            self.hold(pause)
+            if self.session:
+                self.write_fenced(key, token)
+                self.inspect(key)
         elif not answer.certainly_not_done:
             self.book.note(record)
-        if acquired and self.random.random() < 0.1:
-            # A holder's end frees its lock.
-            self.end()
-            self.inspect(key)
-            return
-        if acquired or answer.status != 200:
-            self.release(key)
-        else:
-            self.held.discard(key)
-        if self.random.random() < 0.05:
-            self.end()
-        elif time.monotonic_ns() - self.renewed > 3e9:
+        return acquired, answer.status == 200
+
+    def hold(self, seconds):
+        end = time.monotonic() + seconds
+        while self.session and not self.is_over and time.monotonic() < end:
+            time.sleep(max(0, min(0.5, end - time.monotonic())))
+            self.renew_in_time()
+
+    def end_holding(self, key):
+        """A holder's end frees its lock."""
+        self.end()
+        self.inspect(key)
+
+    def renew_in_time(self):
+        if time.monotonic_ns() - self.renewed > 3e9:
             self.renew()
 
     def begin(self):
@@ -384,6 +405,27 @@ class Locks(Client):
             self.book.note(record | {"returned": time.monotonic_ns(), "ok": answer.status == 200})
 
 
+class Holders(Locks):
+    """Locks that are held for seconds: they stand in snapshots, and outlive leaders. Half of them end with their session."""
+    share = 1
+
+    def step(self):
+        if self.session is None and not self.begin():
+            return
+        key = f"lock/{self.epoch}/long-{self.random.randrange(2)}"
+        acquired, known = self.acquire(key, self.random.uniform(1, 5))
+        if self.session is None:
+            return
+        if acquired and self.random.random() < 0.5:
+            self.end_holding(key)
+        elif acquired or not known:
+            self.release(key)
+        else:
+            self.held.discard(key)
+            time.sleep(0.2)
+            self.renew_in_time()
+
+
 class StaleReads(Client):
     """What one server shows over one connection never steps back, stale as it may be. (An agent asks another server when
     its own is gone: what it shows may be older then.)"""
@@ -440,7 +482,7 @@ class Watchers(Client):
 
 WORKLOADS = {
     "registers": Registers, "appends": Appends, "transactions": Transactions, "counters": Counters, "locks": Locks,
-    "stale": StaleReads, "watches": Watchers,
+    "holders": Holders, "stale": StaleReads, "watches": Watchers,
 }
 
 
