@@ -12,7 +12,9 @@ struct IllegalHistoriesTests {
         var testDescription: String { self.name }
     }
 
-    @Test(arguments: Self.registers + Self.transactions + Self.locks + Self.appends + Self.counters + Self.order + Self.sessions)
+    @Test(
+        arguments: Self.registers + Self.transactions + Self.locks + Self.appends + Self.counters + Self.order
+            + Self.sessions)
     func isRefused(_ illegal: Case) {
         let broken = HistoryJudge().findings(illegal.records).filter {
             if case .violated = $0.outcome { true } else { false }
@@ -21,7 +23,8 @@ struct IllegalHistoriesTests {
     }
 
     @Test func thereAreFiftyOfThemAtLeast() {
-        let all = Self.registers + Self.transactions + Self.locks + Self.appends + Self.counters + Self.order + Self.sessions
+        let all =
+            Self.registers + Self.transactions + Self.locks + Self.appends + Self.counters + Self.order + Self.sessions
         #expect(all.count >= 50 && Set(all.map(\.name)).count == all.count)
     }
 
