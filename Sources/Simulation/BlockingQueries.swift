@@ -108,7 +108,7 @@ final class BlockingQueries {
     /// the state is not at hand, for as long as it is looked for.
     private func bound(_ number: Int) -> UInt64 {
         let looks = self.isAtHand(number) ? 0 : self.world.options.readTimeout + SwarmOptions.second
-        return 40 * self.world.options.hop + 200 * SwarmOptions.millisecond + looks * 5 / 4
+        return 8 * self.world.options.hop + 20 * SwarmOptions.millisecond + looks * 5 / 4
     }
 
     private func isAtHand(_ number: Int) -> Bool {

@@ -114,7 +114,8 @@ final class Oracle {
     }
 
     private func complain(_ what: String, _ envelope: LogEnvelope) {
-        self.world.invariants.fail("I25", "a write in the log was \(what): \(envelope)")
+        self.world.invariants.fail(
+            "I25", "the log holds a write of \(envelope.identity), number \(envelope.sequence), that was \(what)")
     }
 
     // MARK: - Sessions and locks

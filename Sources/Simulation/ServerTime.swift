@@ -67,16 +67,11 @@ final class ServerTime: @unchecked Sendable {
         self.soon { self.runJobs() }
     }
 
-    /// Some or all of those that are ready, in order.
+    /// All that are ready, in order.
     private func runJobs() {
         self.jobsAreDue = false
-        let count = self.world.hop > 0 ? self.random.within(1...self.jobs.count) : self.jobs.count
-        let ready = self.jobs.prefix(count)
-        self.jobs.removeFirst(count)
-        if !self.jobs.isEmpty {
-            self.jobsAreDue = true
-            self.soon { self.runJobs() }
-        }
+        let ready = self.jobs
+        self.jobs = []
         for job in ready { job.runSynchronously(on: self.executor) }
     }
 
