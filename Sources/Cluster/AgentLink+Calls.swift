@@ -165,6 +165,7 @@ extension AgentLink: ClusterAccess {
                     attempts.wasLost(at: SystemClock.now(), mayApply: request.http.sequence != 0)
                 }
             case .success(let response):
+                guard attempts.isFinal(response) else { break }
                 if response.error.isEmpty { return response }
                 // A server that is just starting has no faces yet.
                 if response.errorCode == 429 { throw .overloaded(leaderOnly: false) }

@@ -38,6 +38,13 @@ package struct Attempts: Sendable {
         self.holdUntil = max(self.holdUntil, min(self.deadline, now + Server.holdTime))
     }
 
+    /// False when this answer only says that the last attempt placed nothing, while an earlier one of the same write may
+    /// have been applied: another attempt gets that one's result.
+    package func isFinal(_ response: PeerResponse) -> Bool {
+        guard self.mayApply else { return true }
+        return response.error.isEmpty && !response.http.headers.contains { $0.name == ForwardedHeader.notPlaced }
+    }
+
     /// Waits a little before the next attempt; throws when the time is over.
     package mutating func pause(
         at now: Instant, in surroundings: ClusterSurroundings = .process

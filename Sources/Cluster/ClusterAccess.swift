@@ -108,10 +108,13 @@ public struct RequestNumber: Sendable, Equatable {
     }
 }
 
-/// What a server adds to the headers of a request that was forwarded to it.
+/// Headers that stand between an agent and its server alone.
 public enum ForwardedHeader {
     /// Milliseconds that whoever forwarded the request waits for the answer.
     public static let patience = "X-Serai-Patience"
+    /// On an answer: this request certainly put nothing into the log. What became of the same request sent elsewhere
+    /// before, it does not tell.
+    public static let notPlaced = "X-Serai-Not-Placed"
 }
 
 /// What the faces (HTTP, DNS) and the local agent talk to. On a server it stands on the replica; on an agent it

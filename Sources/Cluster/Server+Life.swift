@@ -338,7 +338,6 @@ extension Server {
                 || published.configuration.voters.map(\.id) == [self.nodeID] && !published.configuration.isJoint
         }
         if isAlone { return }
-        await self.handOver()
         var request = PeerRaftAdmin()
         request.kind = .remove
         request.nodeID = self.nodeID.rawValue

@@ -83,6 +83,11 @@ extension Server {
             let what = admin.nodeID != 0 ? "id \"\(NodeID(admin.nodeID).uuid)\"" : "address \"\(admin.address)\""
             return .failure(500, "\(what) was not found in the Raft configuration")
         }
+        if member.id == self.nodeID {
+            // Whoever leads afterwards removes this server; once removed, it could not revoke its own certificate.
+            await self.handOver()
+            if !self.isLeader { return RefusalWire.response(to: .notLeader(nil), mayApply: false) }
+        }
         let reason = await self.administerHere(.change(MembershipChange(remove: [member.id])), timeout: .seconds(10))
         if reason == nil { await self.revoke(member) }
         return self.response(to: reason)

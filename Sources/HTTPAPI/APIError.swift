@@ -10,6 +10,8 @@ struct APIError: Error, Sendable, Equatable {
     var retryAfter: Int?
     /// `Connection: close`: the request's body was left unread.
     var closes = false
+    /// Nothing was put into the log for this request.
+    var isNotPlaced = false
 
     init(_ status: Int, _ text: String, retryAfter: Int? = nil) {
         self.status = status
@@ -21,6 +23,7 @@ struct APIError: Error, Sendable, Equatable {
         var response = APIResponse.text(self.status, self.text)
         if let retryAfter = self.retryAfter { response.headers.append(("Retry-After", String(retryAfter))) }
         response.closes = self.closes
+        response.isNotPlaced = self.isNotPlaced
         return response
     }
 }
@@ -42,6 +45,10 @@ extension APIError {
         case .refused(let status, let text): self.init(status, text)
         case .notAServer: self.init(500, "not a server: ask a server for this")
         case .shuttingDown: self.init(503, "shutting down", retryAfter: 1)
+        }
+        switch error {
+        case .noLeader, .noServers, .overloaded, .diskFull: self.isNotPlaced = true
+        case .outcomeUnknown, .refused, .notAServer, .shuttingDown: break
         }
     }
 

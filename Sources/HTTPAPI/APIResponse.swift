@@ -37,6 +37,8 @@ struct APIResponse: Sendable {
     var headers: [(name: String, value: String)] = []
     /// The connection can't be used any more: the request's body was not read to its end.
     var closes = false
+    /// Nothing was put into the log for this request; an agent is told so.
+    var isNotPlaced = false
 
     init(status: Int = 200, content: Content = .none, body: ByteBuffer = ByteBuffer(), mark: ReadMark? = nil) {
         self.status = status

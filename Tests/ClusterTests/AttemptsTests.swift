@@ -1,5 +1,7 @@
 import Cluster
+import Protocol
 import Testing
+import Transport
 import Units
 
 @Suite struct AttemptsTests {
@@ -18,6 +20,26 @@ import Units
         await #expect(throws: ClusterError.noLeader) { try await attempts.pause(at: self.time(107)) }
         attempts.wasLost(at: self.time(299), mayApply: false)
         await #expect(throws: ClusterError.noLeader) { try await attempts.pause(at: self.time(300)) }
+    }
+
+    @Test func aRefusalStandsOnlyWhileNoEarlierAttemptMayHaveBeenApplied() {
+        var refusal = PeerResponse()
+        var mark = PeerHeader()
+        (mark.name, mark.value) = (ForwardedHeader.notPlaced, "true")
+        refusal.http.status = 500
+        refusal.http.headers = [mark]
+        var answer = PeerResponse()
+        answer.http.status = 500
+        let busy = PeerResponse.failure(429, "too many calls")
+
+        var attempts = Attempts(now: self.time(0), timeout: .seconds(20))
+        #expect([refusal, answer, busy].allSatisfy { attempts.isFinal($0) })
+        attempts.wasLost(at: self.time(1), mayApply: false)
+        #expect([refusal, answer, busy].allSatisfy { attempts.isFinal($0) })
+        // The write may be in the log: that this server could not place it says nothing.
+        attempts.wasLost(at: self.time(2), mayApply: true)
+        #expect(!attempts.isFinal(refusal) && !attempts.isFinal(busy))
+        #expect(attempts.isFinal(answer))
     }
 
     @Test func aWriteThatWasOnItsWayIsNeverSaidToHaveFailed() async throws {

@@ -26,6 +26,20 @@ import Testing
         #expect(self.agent.cluster.forwarded.last?.target == "/v1/kv/a%2Fb")
     }
 
+    @Test(arguments: [ClusterError.noLeader, .overloaded(leaderOnly: true), .diskFull])
+    func anAgentIsToldThatNothingWasPlacedAndItsClientIsNot(_ error: ClusterError) async {
+        self.server.cluster.fail(error)
+        var request = PeerHTTPRequest()
+        (request.method, request.target) = ("PUT", "/v1/kv/a")
+        let answer = await self.server.api.respond(to: request, origin: "a1")
+        #expect(answer.headers.contains { $0.name == ForwardedHeader.notPlaced })
+        let passed = await self.agent.put("/v1/kv/a", "1")
+        #expect(passed.status == Int(answer.status) && passed[ForwardedHeader.notPlaced] == nil)
+        self.server.cluster.fail(.outcomeUnknown("lost"))
+        let unknown = await self.server.api.respond(to: request, origin: "a1")
+        #expect(!unknown.headers.contains { $0.name == ForwardedHeader.notPlaced })
+    }
+
     @Test func theTokenAndTheAgentsNameGoAlong() async {
         _ = await self.agent.ask("GET", "/v1/kv/a", headers: [("Authorization", "Bearer secret")])
         let headers = self.agent.cluster.forwarded.last?.headers.map { "\($0.name): \($0.value)" }

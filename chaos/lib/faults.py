@@ -538,6 +538,8 @@ class Replace(Membership):
                 leader.start()
 
     def end(self):
+        for node in self.struck:
+            self.run.wait_until_taken_in(node)
         self.run.wait_for_voters()
 
 

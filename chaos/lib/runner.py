@@ -240,6 +240,18 @@ class Run:
             time.sleep(0.1)
         self.complain(f"{node.name} was not repaired within {seconds} s")
 
+    def wait_until_taken_in(self, node, seconds=SETTLED):
+        """Until who came back is a voter itself, and not only whom it replaces, that nobody has missed yet."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            own = ((node.read("/v1/agent/self", timeout=2) or {}).get("Config") or {}).get("NodeID")
+            leader = self.cluster.leader()
+            found = leader.read("/v1/operator/raft/configuration") if leader else None
+            if any(server["ID"] == own and server["Voter"] for server in (found or {}).get("Servers", [])):
+                return
+            time.sleep(0.1)
+        raise TimeoutError(f"{node.name} came back empty and was not taken in within {seconds} s")
+
     def wait_for_voters(self, seconds=SETTLED):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -540,6 +552,7 @@ class Run:
         """In a scenario of planned work alone no request fails, but where nobody listens for the moment."""
         for outcome, what in ((-1, "had no answer"), (0, "were refused")):
             failed = [row for row in times if row[2] == outcome]
+            self.facts[f"requests that {what}"] = len(failed)
             if failed and self.scenario.no_failures:
                 at = (failed[0][0] - times[0][0]) / 1e9
                 self.complain(f"{len(failed)} requests {what}, the first {at:.1f} s after the beginning")

@@ -95,6 +95,7 @@ extension HTTPAPI {
             header.value = value
             peer.headers.append(header)
         }
+        if response.isNotPlaced { peer.headers.append(.init(ForwardedHeader.notPlaced, "true")) }
         return peer
     }
 
@@ -185,7 +186,11 @@ extension HTTPAPI {
     private func decode(_ answer: PeerHTTPResponse) -> APIResponse {
         var response = APIResponse(status: Int(answer.status), body: ByteBuffer(bytes: answer.body))
         for header in answer.headers where !equalsIgnoringCase(header.name.utf8, "x-consul-default-acl-policy".utf8) {
-            response.headers.append((header.name, header.value))
+            if header.name == ForwardedHeader.notPlaced {
+                response.isNotPlaced = true
+            } else {
+                response.headers.append((header.name, header.value))
+            }
         }
         return response
     }
