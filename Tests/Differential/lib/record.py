@@ -28,7 +28,7 @@ PLANS = {
     "by design": "stays as it is",
 }
 # Rows of a cause on the page; differences/ has all.
-ROWS = 6
+ROWS = 5
 OPEN = ("fault", "to build")
 BEGIN, END = "<!-- written by Tests/Differential/run --record: begin -->", "<!-- end -->"
 
@@ -103,6 +103,11 @@ def lists(sorted_out, sets):
             for difference in differences:
                 files[difference.request.partition("/")[0]].append(difference.line)
     return {name: sorted(lines) for name, lines in files.items()}
+
+
+def idle(sorted_out):
+    """Causes that explain nothing any more."""
+    return [cause.title for cause, differences in sorted_out if not differences]
 
 
 def counted(differences):
