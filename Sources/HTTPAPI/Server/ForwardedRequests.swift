@@ -16,7 +16,9 @@ extension HTTPAPI {
         case .failure(let error): return self.encode(error.response)
         case .success(let request):
             if let refusal = self.refuseTooLarge(request) { return self.encode(refusal) }
-            return await self.encode(collecting: await self.respond(to: request))
+            var response = await self.respond(to: request)
+            if !request.isFromAgent { response.isNotPlaced = false }
+            return await self.encode(collecting: response)
         }
     }
 
