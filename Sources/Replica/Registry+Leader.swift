@@ -36,7 +36,9 @@ extension Registry {
         var node = Node(register.node)
         node.createIndex = present.node.createIndex
         node.modifyIndex = present.node.modifyIndex
-        guard node == present.node, let service = present.services.first(where: { $0.id == register.service.id }) else {
+        guard register.skipNodeUpdate || node == present.node,
+            let service = present.services.first(where: { $0.id == register.service.id })
+        else {
             return true
         }
         var wanted = ServiceInstance(register.service, node: register.node.name)

@@ -63,12 +63,13 @@ extension Replica {
             // Of two incarnations of a server the catalog shows the one that is alive.
             let hasTwin = members.contains { $0.name == member.name && $0.id != member.id }
             if hasTwin, !self.isAlive(member, at: now) { continue }
-            let register = self.registration(of: member)
+            var register = self.registration(of: member)
+            let present = self.registry.node(named: member.name).value
+            // What more is to be known of a node that is there, its own agent says: two writers would correct each other.
+            register.skipNodeUpdate = present?.id == register.node.id
             guard self.registry.lacks(register) else { continue }
             var command = LogCommand()
-            if let present = self.registry.node(named: member.name).value, present.id != register.node.id,
-                !present.id.isEmpty
-            {
+            if let present, present.id != register.node.id, !present.id.isEmpty {
                 command.batch.commands = Self.replacement(of: present.name, by: register)
             } else {
                 command.register = register

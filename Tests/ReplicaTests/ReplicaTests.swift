@@ -107,6 +107,24 @@ import Units
         #expect(cluster.leaderRegistry.allNodes().value.count == 2)
     }
 
+    /// Two writers that each correct the other would wake every watcher of the nodes, for ever.
+    @Test func whatAServersAgentSaysOfItsNodeIsLeftAsItIs() throws {
+        let cluster = ReplicaCluster(servers: 3)
+        cluster.electLeader()
+        cluster.run(milliseconds: 2000)
+        let leader = try #require(cluster.leader)
+        var node = try #require(cluster.replicas[leader]?.registry.node(named: "server-2").value).message
+        node.meta["consul-version"] = "1.22.1"
+        node.taggedAddresses["lan"] = "10.9.9.9"
+        var command = LogCommand()
+        command.register.node = node
+        #expect(cluster.propose(command) != nil)
+        let written = try #require(cluster.replicas[leader]?.registry.node(named: "server-2").value)
+        #expect(written.meta["consul-version"] == "1.22.1")
+        cluster.run(milliseconds: 130_000)
+        #expect(cluster.replicas[leader]?.registry.node(named: "server-2").value == written)
+    }
+
     @Test func aServerThatIsSilentTurnsCriticalAndPassesAgainWhenItIsBack() {
         let cluster = ReplicaCluster(servers: 3)
         cluster.electLeader()
