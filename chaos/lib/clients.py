@@ -535,9 +535,10 @@ class Crowd:
         deck = [name for name in WORKLOADS for _ in range(shares.get(name, WORKLOADS[name].share))]
         draw = random.Random(seed)
         draw.shuffle(deck)
-        # Each kind of work that has a share is there at least once when there are clients enough, on any address.
-        names = list(dict.fromkeys(deck)) + deck
-        clients = [(n, names[n % len(names)]) for n in range(count)]
+        # Each kind of work that has a share is there at least once, on any address: there may be more clients than asked for.
+        kinds = list(dict.fromkeys(deck))
+        names = kinds + deck
+        clients = [(n, names[n % len(names)]) for n in range(max(count, len(kinds)))]
         self.totals = [context.Array("q", 4, lock=False) for _ in range(processes)]
         self.workers = [
             context.Process(
