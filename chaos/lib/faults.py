@@ -409,7 +409,8 @@ class Damage(Healing):
                 byte = file.read(1)[0]
                 file.seek(at)
                 file.write(bytes([byte ^ 1 << self.random.randrange(8)]))
-        self.run.damaged.add(path.stat().st_ino)
+        if path.parent.name == "snapshots":
+            self.run.damaged.add(path.stat().st_ino)
         self.run.say(f"damage: {node.name} {path.name}: {how} at {at} of {size}")
         self.run.facts[f"damage: {how} {path.name.split('-')[0]}"] += 1
 

@@ -49,7 +49,7 @@ class Run:
         self.copies = self.folder / "copies"
         self.copies.mkdir()
         self.removed = set()
-        #: Inodes of files that were changed on purpose: one that nobody has written anew since may still be bad.
+        #: Inodes of snapshots that were changed on purpose: one that nobody has needed since may still be bad.
         self.damaged = set()
         self.membership = types.SimpleNamespace(name="membership")
         self.claims, self.windows, self.open_windows, self.restores = {}, [], {}, []
