@@ -161,7 +161,7 @@ final class Facilities: AgentFacilities {
             ("applied_index", "\(status.applied)"), ("commit_index", "\(status.commit)"),
             ("last_log_index", "\(status.lastIndex)"), ("num_peers", "\(max(0, voters - 1))"),
             ("state", state), ("state_hash", server.stateHash), ("term", "\(status.term)"),
-            ("voted_for", vote.candidate.map { "\($0.uuid) in term \(vote.term)" } ?? ""),
+            ("voted_for", vote.term == .zero ? "" : "\(vote.candidate?.uuid ?? "nobody") in term \(vote.term)"),
         ]
     }
 

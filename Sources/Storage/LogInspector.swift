@@ -10,7 +10,7 @@ public final class LogInspector {
     private let scratchFiles: [String]
     private let fileSystem = PosixFileSystem()
     private let promise: PromiseFile.Content
-    private let damagedFrame: Int?
+    private let walVerdict: WALCheck.Verdict
 
     public struct Summary: Equatable, Sendable {
         public var format: Int
@@ -64,7 +64,7 @@ public final class LogInspector {
             copies.append(copy)
         }
         withExtendedLifetime(held) {}
-        self.damagedFrame = try WALCheck("\(scratch)/raft.db-wal", files).damagedFrame()
+        self.walVerdict = try WALCheck("\(scratch)/raft.db-wal", files).verdict()
         self.promise = try PromiseFile(path: "\(directory)/promise", fileSystem: files).read()
         do {
             self.file = try SQLiteFile(
@@ -103,7 +103,7 @@ public final class LogInspector {
             var summary = Summary(
                 format: format, identity: nil, hardState: HardState(), hardStateIsSound: false, firstIndex: LogIndex(1),
                 lastIndex: .zero, entryCount: 0, promisedIndex: nil, quarantinedUntil: nil, findings: [])
-            if let frame = self.damagedFrame { summary.findings.append("raft.db-wal is damaged at frame \(frame)") }
+            if case .damaged(let finding) = self.walVerdict { summary.findings.append(finding) }
             try self.readSmallRows(&summary)
             let last = try self.readLog(&summary)
             self.comparePromise(&summary, last)

@@ -34,9 +34,7 @@ struct LogOpening {
         if !hasDatabase && !self.promise.isBlank {
             self.suspect("raft.db is missing, though entries up to \(self.promise.index) were promised")
         }
-        if hasDatabase, let frame = try WALCheck(self.path + "-wal", self.fileSystem).damagedFrame() {
-            self.suspect("raft.db-wal is damaged at frame \(frame), and transactions behind it are lost")
-        }
+        if hasDatabase { try self.judgeLog() }
         do {
             return try self.openDatabase(isNew: !hasDatabase)
         } catch {
@@ -47,6 +45,18 @@ struct LogOpening {
             }
         }
         return try self.openAnew()
+    }
+
+    private mutating func judgeLog() throws(StorageError) {
+        let log = self.path + "-wal"
+        switch try WALCheck(log, self.fileSystem).verdict() {
+        case .sound: return
+        case .damaged(let finding): self.suspect(finding)
+        case .headless:
+            // For SQLite it is empty, and everything in it is in the database.
+            try self.fileSystem.remove(log)
+            try self.fileSystem.syncDirectory(self.directory)
+        }
     }
 
     /// Opens an empty database after putting the old one aside.

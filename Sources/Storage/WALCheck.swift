@@ -8,6 +8,18 @@
 ///
 /// Format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 struct WALCheck {
+    /// What a log says before SQLite has looked at it.
+    enum Verdict: Equatable {
+        /// Empty, whole, or torn where a crash tears.
+        case sound
+        /// The header is not valid and no single bit makes it so: a crash tore it when the log began anew after a
+        /// checkpoint. SQLite takes such a log for empty, but writes on with the salts that it finds, so that the old
+        /// frames behind the new ones would look like later transactions.
+        case headless
+        /// A sentence about what is damaged, with durable transactions behind it.
+        case damaged(String)
+    }
+
     private static let headerBytes = 32
     private static let frameHeaderBytes = 24
     private static let magic: UInt32 = 0x377F_0682
@@ -34,22 +46,60 @@ struct WALCheck {
         var continues: Bool
     }
 
-    /// The number of the damaged frame, counted from 0, when durable transactions stand behind it; nil otherwise. A log
-    /// whose very header is damaged is not judged: the promise tells about that.
-    func damagedFrame() throws(StorageError) -> Int? {
-        guard let size = try self.fileSystem.size(self.path), size > UInt64(Self.headerBytes) else { return nil }
-        let header = try self.fileSystem.read(self.path, at: 0, count: Self.headerBytes)[...]
-        guard header.count == Self.headerBytes else { return nil }
-        let magic = Self.word(header, 0)
-        let pageBytes = Int(Self.word(header, 8))
-        guard magic & ~1 == Self.magic, pageBytes >= 512, pageBytes <= 65536 else { return nil }
-        let bigEndian = magic & 1 == 1
-        let start = Self.sum(header[0..<24], Sum(first: 0, second: 0), bigEndian: bigEndian)
-        guard start == Sum(first: Self.word(header, 24), second: Self.word(header, 28)) else { return nil }
+    func verdict() throws(StorageError) -> Verdict {
+        guard let size = try self.fileSystem.size(self.path), size > UInt64(Self.headerBytes) else { return .sound }
+        let header = try self.fileSystem.read(self.path, at: 0, count: Self.headerBytes)
+        guard header.count == Self.headerBytes else { return .sound }
+        guard Self.start(header) != nil else {
+            let isDamaged = try self.isDamagedHeader(header, size: size)
+            return isDamaged ? .damaged("the header of raft.db-wal is damaged") : .headless
+        }
+        guard let frame = try self.damagedFrame(header, size: size) else { return .sound }
+        return .damaged("raft.db-wal is damaged at frame \(frame), and transactions behind it are lost")
+    }
 
+    private struct Start {
+        var pageBytes: Int
+        var sum: Sum
+        var bigEndian: Bool
+    }
+
+    /// nil when the header is not valid.
+    private static func start(_ header: [UInt8]) -> Start? {
+        let magic = Self.word(header[...], 0)
+        let pageBytes = Int(Self.word(header[...], 8))
+        guard magic & ~1 == Self.magic, pageBytes >= 512, pageBytes <= 65536 else { return nil }
+        let sum = Self.sum(header[0..<24], Sum(first: 0, second: 0), bigEndian: magic & 1 == 1)
+        guard sum == Sum(first: Self.word(header[...], 24), second: Self.word(header[...], 28)) else { return nil }
+        return Start(pageBytes: pageBytes, sum: sum, bigEndian: magic & 1 == 1)
+    }
+
+    /// Whether one bit turned back makes the header valid and the first frame's predecessor. A torn header has more
+    /// wrong with it, unless the tear left only its count of checkpoints one too high, which was no damage.
+    private func isDamagedHeader(_ header: [UInt8], size: UInt64) throws(StorageError) -> Bool {
+        for bit in 0..<Self.headerBytes * 8 {
+            var mended = header
+            mended[bit / 8] ^= 1 << (bit % 8)
+            guard let start = Self.start(mended) else { continue }
+            let frameBytes = Self.frameHeaderBytes + start.pageBytes
+            guard size >= UInt64(Self.headerBytes + frameBytes) else { continue }
+            let bytes = try self.fileSystem.read(self.path, at: UInt64(Self.headerBytes), count: frameBytes)
+            guard bytes.count == frameBytes else { continue }
+            let frame = Self.frame(bytes[...], salts: mended[16..<24], start.sum, start.bigEndian)
+            if frame.hasSalts && frame.continues {
+                return Self.word(header[...], 12) != Self.word(mended[...], 12) &+ 1
+            }
+        }
+        return false
+    }
+
+    /// The number of the damaged frame, counted from 0, when durable transactions stand behind it; nil otherwise.
+    private func damagedFrame(_ header: [UInt8], size: UInt64) throws(StorageError) -> Int? {
+        guard let start = Self.start(header) else { return nil }
+        let (pageBytes, bigEndian) = (start.pageBytes, start.bigEndian)
         let frameBytes = Self.frameHeaderBytes + pageBytes
         let count = (Int(size) - Self.headerBytes) / frameBytes
-        var before = start
+        var before = start.sum
         var damaged: Int?
         var followsCommit = false
         for base in stride(from: 0, to: count, by: Self.framesPerRead) {

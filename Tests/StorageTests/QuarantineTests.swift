@@ -54,6 +54,47 @@ import Units
         #expect(recovery.findings.contains { $0.contains("frame 20") })
     }
 
+    @Test func anyFlippedBitInTheHeaderOfTheWriteAheadLogIsNoticed() throws {
+        let disk = try self.disk(checkpointed: false, promised: false)
+        let image = disk.image()
+        for bit in 0..<256 {
+            disk.restore(image)
+            #expect(disk.flipBit("/n1/raft.db-wal", at: UInt64(bit / 8), bit: bit % 8))
+            let (_, recovery) = try open(disk)
+            // The count of checkpoints has gone from 0 to 1: that is what a torn header looks like, too.
+            if bit == 15 * 8 { continue }
+            #expect(recovery.restored.quarantinedUntil != nil, "bit \(bit)")
+            #expect(recovery.findings.contains { $0.contains("header") }, "bit \(bit): \(recovery.findings)")
+        }
+    }
+
+    @Test func aHeaderTornAfterACheckpointLeavesNothingThatLooksLikeDamageLater() throws {
+        let disk = freshDisk()
+        var settings = smallSettings
+        settings.checkpointPages = 8
+        let (first, _) = try open(disk, settings: settings)
+        for index in UInt64(1)...40 { try first.commit([batch(entries(index...index, term: 1), hard: vote(1))]) }
+        #expect(try first.checkpointIfDue())
+        // The truncation that ended the checkpoint is lost, and the new header got no further than its third word.
+        disk.crash(seed: 1, .loseAll)
+        let count = try disk.read("/n1/raft.db-wal", at: 12, count: 4)
+        try disk.write("/n1/raft.db-wal", at: 12, [count[0], count[1], count[2], count[3] + 1])
+        try disk.sync("/n1/raft.db-wal")
+
+        let (second, untroubled) = try open(disk)
+        #expect(untroubled.findings == [] && second.lastIndex == LogIndex(40))
+        for index in UInt64(41)...44 { try second.commit([batch(entries(index...index, term: 1))]) }
+        let lastFrame = UInt64(32 + (second.walPages - 1) * 4120)
+        // A crash tears the last transaction.
+        disk.crash(seed: 1, .loseAll)
+        #expect(disk.flipBit("/n1/raft.db-wal", at: lastFrame + 2000, bit: 0))
+
+        let (third, recovery) = try open(disk)
+        #expect(recovery.findings == [] && recovery.restored.quarantinedUntil == nil)
+        #expect(third.lastIndex == LogIndex(43))
+        withExtendedLifetime((first, second)) {}
+    }
+
     @Test func damageInTheWriteAheadLogIsFoundOnceAndNotAgainAfterHealing() throws {
         for mode in FaultDisk.Crash.allCases {
             let disk = try self.disk(checkpointed: false)

@@ -114,13 +114,12 @@ class Node:
             return None
 
     def present_vote(self):
-        """(term, candidate's id) that the process tells: no term when it does not answer, no candidate when it knows of
-        none."""
+        """(term, candidate's id or None for nobody) that the process tells; None when it tells nothing."""
         status = ((self.read("/v1/agent/self", timeout=2) or {}).get("Stats") or {}).get("raft") or {}
-        found = re.fullmatch(r"([0-9a-f-]{36}) in term (\d+)", status.get("voted_for", ""))
-        if found:
-            return int(found[2]), found[1].replace("-", "")[:16]
-        return (int(status["term"]) if status.get("term") else None), None
+        found = re.fullmatch(r"(nobody|[0-9a-f-]{36}) in term (\d+)", status.get("voted_for", ""))
+        if not found:
+            return None
+        return int(found[2]), None if found[1] == "nobody" else found[1].replace("-", "")[:16]
 
     def kill(self):
         """As by the kernel: at once, with nothing said. Returns when the process is gone."""
