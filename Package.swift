@@ -39,6 +39,9 @@ let rooms: [Room] = [
     // pure: no I/O, no clock, no random number
     Room(name: "Units"),
     Room(name: "PersistentMap", rooms: ["Units"]),
+    Room(name: "Pattern"),
+    Room(name: "Filter", rooms: ["Pattern"]),
+    Room(name: "HCL"),
     Room(name: "Protocol", rooms: ["Units"], products: [protobuf], tested: false),
     Room(name: "DNSCodec", rooms: ["Units"]),
     Room(name: "Raft", rooms: ["Units"], products: [deque]),
@@ -70,7 +73,7 @@ let rooms: [Room] = [
         testProducts: [nioCore, nioPosix]),
     // faces
     Room(
-        name: "HTTPAPI", rooms: ["Units", "Protocol", "Registry", "Cluster", "LocalAgent"],
+        name: "HTTPAPI", rooms: ["Units", "Filter", "Protocol", "Registry", "Cluster", "LocalAgent"],
         products: [hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging]),
     Room(
         name: "DNSServer", rooms: ["Units", "Protocol", "DNSCodec", "Registry", "Cluster"],
@@ -79,7 +82,7 @@ let rooms: [Room] = [
     Room(
         name: "Agent",
         rooms: [
-            "Units", "DNSCodec", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport",
+            "Units", "HCL", "DNSCodec", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport",
             "HealthChecks",
             "Cluster", "LocalAgent", "HTTPAPI", "DNSServer",
         ],
@@ -99,6 +102,9 @@ let rooms: [Room] = [
         products: [protobuf, nioCore, nioHTTP1, logging]),
     Room(name: "simulate", rooms: ["Simulation"], products: [arguments], tested: false, kind: .executable),
     Room(name: "judge", rooms: ["Linearizability"], products: [arguments], tested: false, kind: .executable),
+    Room(
+        name: "rows", rooms: ["Units", "Protocol", "Registry"], products: [arguments], tested: false,
+        kind: .executable),
     Room(
         name: "load", products: [nioCore, nioPosix, histogram, arguments], tested: false,
         kind: .executable),
@@ -127,7 +133,7 @@ let settings: [SwiftSetting] = [
 var targets: [Target] = []
 for room in rooms where wanted?.contains(room.name) ?? true {
     let below = room.rooms.map { Target.Dependency(stringLiteral: $0) } + room.products
-    let path = room.name == "load" ? "Benchmarks/load" : "Sources/\(room.name)"
+    let path = ["load", "rows"].contains(room.name) ? "Benchmarks/\(room.name)" : "Sources/\(room.name)"
     switch room.kind {
     case .library:
         let excluded = room.name == "Protocol" ? ["Schemas", "generate"] : []

@@ -97,6 +97,19 @@ public enum CheckStatus: String, Sendable, CaseIterable {
     case passing
     case warning
     case critical
+
+    private static let passingKey = ByteKey(Array("passing".utf8))
+    private static let warningKey = ByteKey(Array("warning".utf8))
+    private static let criticalKey = ByteKey(Array("critical".utf8))
+
+    /// Under which `checksByStatus` has it.
+    var key: ByteKey {
+        switch self {
+        case .passing: Self.passingKey
+        case .warning: Self.warningKey
+        case .critical: Self.criticalKey
+        }
+    }
 }
 
 /// A check's result in the catalog. The check itself runs on its node's agent.

@@ -64,17 +64,6 @@ func onNodePrefix(_ node: String) -> ByteKey {
     return key.key
 }
 
-/// A service's instances by name, or checks by status: the name, then the node, then the id.
-func namedKey(_ name: String, node: String, id: String) -> ByteKey {
-    var key = CompositeKey()
-    key.folded(name)
-    key.folded(node)
-    key.folded(id)
-    return key.key
-}
-
-func namedPrefix(_ name: String) -> ByteKey { onNodePrefix(name) }
-
 func sessionOnNodeKey(_ node: String, session: String) -> ByteKey {
     var key = CompositeKey()
     key.folded(node)

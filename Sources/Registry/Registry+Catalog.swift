@@ -148,7 +148,7 @@ extension Registry {
     mutating func loadNode(_ node: Node) {
         let key = foldedKey(node.name)
         if let earlier = self.nodes.get(key), !earlier.id.isEmpty { self.nodesByID.remove(foldedKey(earlier.id)) }
-        self.nodes.set(key, node)
+        self.nodes.set(key, node.pooled())
         if !node.id.isEmpty { self.nodesByID.set(foldedKey(node.id), key) }
     }
 }
@@ -193,7 +193,7 @@ extension Registry {
             self.removeCheck(check.id, on: node, &context)
         }
         self.services.remove(key)
-        self.servicesByName.remove(namedKey(service.name, node: service.node, id: service.id))
+        self.servicesByName.remove(key, from: foldedKey(service.name))
         self.tableIndexes.services = context.index
         context.touch(.services, servicesOnNodeWatchKey(node))
         self.instanceLeft(service.name, &context)
@@ -202,7 +202,7 @@ extension Registry {
     /// A service that loses its last instance has no index of its own any more: whoever watches it gets the index of
     /// the latest extinction.
     private mutating func instanceLeft(_ name: String, _ context: inout ApplyContext) {
-        if self.servicesByName.containsPrefix(namedPrefix(name)) {
+        if self.servicesByName.contains(foldedKey(name)) {
             self.bumpService(name, &context)
             return
         }
@@ -224,11 +224,15 @@ extension Registry {
 
     mutating func loadService(_ service: ServiceInstance) {
         let key = onNodeKey(service.node, service.id)
-        if let earlier = self.services.get(key) {
-            self.servicesByName.remove(namedKey(earlier.name, node: earlier.node, id: earlier.id))
+        let earlier = self.services.get(key)
+        self.services.set(key, service.pooled())
+        let name = foldedKey(service.name)
+        if let earlier {
+            let earlierName = foldedKey(earlier.name)
+            if earlierName == name { return }
+            self.servicesByName.remove(key, from: earlierName)
         }
-        self.services.set(key, service)
-        self.servicesByName.set(namedKey(service.name, node: service.node, id: service.id), key)
+        self.servicesByName.insert(self.services.storedKey(key), into: name)
     }
 
     /// In order of their ids.
@@ -274,7 +278,7 @@ extension Registry {
     mutating func removeCheck(_ id: String, on node: String, _ context: inout ApplyContext) {
         let key = onNodeKey(node, id)
         guard let check = self.checks.remove(key) else { return }
-        self.checksByStatus.remove(namedKey(check.status.rawValue, node: check.node, id: check.id))
+        self.checksByStatus.remove(key, from: check.status.key)
         self.destroySessions(boundTo: id, on: node, &context)
         self.checkChanged(check, &context)
     }
@@ -296,11 +300,11 @@ extension Registry {
 
     mutating func loadCheck(_ check: HealthCheck) {
         let key = onNodeKey(check.node, check.id)
-        if let earlier = self.checks.get(key) {
-            self.checksByStatus.remove(namedKey(earlier.status.rawValue, node: earlier.node, id: earlier.id))
-        }
-        self.checks.set(key, check)
-        self.checksByStatus.set(namedKey(check.status.rawValue, node: check.node, id: check.id), key)
+        let earlier = self.checks.get(key)?.status
+        self.checks.set(key, check.pooled())
+        if earlier == check.status { return }
+        if let earlier { self.checksByStatus.remove(key, from: earlier.key) }
+        self.checksByStatus.insert(self.checks.storedKey(key), into: check.status.key)
     }
 
     /// Of the node and of its services, in order of their ids.

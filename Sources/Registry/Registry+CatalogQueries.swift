@@ -51,7 +51,7 @@ extension Registry {
     private func summaries(where isIncluded: (CatalogInstance) -> Bool) -> [ServiceSummary] {
         var summaries: [ServiceSummary] = []
         // Names that differ only in case stand beside each other, few of them: a search from the end finds them.
-        self.servicesByName.forEach { _, key in
+        self.servicesByName.forEach { key in
             guard let service = self.services.get(key), let node = self.nodes.get(foldedKey(service.node)),
                 isIncluded(CatalogInstance(node: node, service: service))
             else { return }
@@ -123,9 +123,8 @@ extension Registry {
     public func checks(inState status: CheckStatus?) -> Answer<[HealthCheck]> {
         var found: [HealthCheck] = []
         if let status {
-            self.checksByStatus.forEach(prefix: namedPrefix(status.rawValue)) { _, key in
+            self.checksByStatus.forEach(in: status.key) { key in
                 if let check = self.checks.get(key) { found.append(check) }
-                return true
             }
         } else {
             self.checks.forEach { _, check in found.append(check) }
@@ -139,13 +138,12 @@ extension Registry {
     }
 
     private func forEachInstance(of name: String, tags: [String], _ body: (Node, ServiceInstance) -> Void) {
-        self.servicesByName.forEach(prefix: namedPrefix(name)) { _, key in
+        self.servicesByName.forEach(in: foldedKey(name)) { key in
             if let service = self.services.get(key), let node = self.nodes.get(foldedKey(service.node)),
                 tags.allSatisfy({ service.tags.contains($0) })
             {
                 body(node, service)
             }
-            return true
         }
     }
 

@@ -27,13 +27,14 @@ public struct Registry: Sendable {
     var sessionsByNode = PersistentMap<ByteKey, String>()
     var sessionsByCheck = PersistentMap<ByteKey, String>()
 
-    // The catalog. Services and checks stand under (node, id); the others lead to those keys.
+    // The catalog. Services and checks stand under (node, id); the others lead to those keys, by name in ASCII small
+    // letters and by status.
     var nodes = HashedTable<ByteKey, Node>(seed: 5)
     var nodesByID = PersistentMap<ByteKey, ByteKey>()
     var services = HashedTable<ByteKey, ServiceInstance>(seed: 6)
-    var servicesByName = PersistentMap<ByteKey, ByteKey>()
+    var servicesByName = GroupIndex()
     var checks = HashedTable<ByteKey, HealthCheck>(seed: 7)
-    var checksByStatus = PersistentMap<ByteKey, ByteKey>()
+    var checksByStatus = GroupIndex()
 
     var tableIndexes = TableIndexes()
     /// Of services that have an instance.

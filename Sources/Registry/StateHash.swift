@@ -86,9 +86,16 @@ struct RowHasher: RowSink {
     }
 }
 
-struct HashedRow<Row: CanonicalRow>: Sendable {
-    var row: Row
-    var hash: UInt128
+/// A row on the heap: a table's nodes hold one reference to it, so that copying a node costs the same however many texts
+/// its rows have.
+final class HashedRow<Row: CanonicalRow>: Sendable {
+    let row: Row
+    let hash: UInt128
+
+    init(row: Row, hash: UInt128) {
+        self.row = row
+        self.hash = hash
+    }
 }
 
 /// A table that keeps the sum, modulo 2¹²⁸, of its rows' hashes: it says the same in whatever order rows came and went.
@@ -105,6 +112,11 @@ struct HashedTable<Key: Comparable & CanonicalRow, Row: CanonicalRow>: Sendable 
 
     func get(_ key: Key) -> Row? { self.rows.get(key)?.row }
     func contains(_ key: Key) -> Bool { self.rows.contains(key) }
+    /// The key that stands in the table, to be shared; `key` when there is none.
+    func storedKey(_ key: Key) -> Key {
+        guard let stored = self.rows.lowerBound(key)?.key, stored == key else { return key }
+        return stored
+    }
 
     mutating func set(_ key: Key, _ row: Row) {
         let hash = self.rowHash(key, row)

@@ -26,6 +26,20 @@ struct RegisterTests {
         #expect(world.registry.node(withID: idB).value == nil)
     }
 
+    @Test func rowsThatShareTheirTextsKeepEachItsOwnBytes() throws {
+        var world = World()
+        // One text to Swift, two to everybody else.
+        for (node, text) in [("n1", "caf\u{E9} de la gare"), ("n2", "cafe\u{301} de la gare")] {
+            var service = Make.service("web", tags: [text])
+            service.meta = [text: text]
+            try world.register(node: node, service: service)
+        }
+        let found = world.registry.instances(ofService: "web").value.map(\.service)
+        #expect(found.map { $0.tags[0].utf8.count } == [16, 17])
+        #expect(found.map { $0.meta.pairs[0].key.utf8.count } == [16, 17])
+        #expect(found.map { $0.meta.pairs[0].value.utf8.count } == [16, 17])
+    }
+
     @Test func aNodeNeedsANameAndAnAddress() throws {
         var world = World()
         try world.register(node: "", address: "10.0.0.1")
