@@ -82,7 +82,8 @@ let rooms: [Room] = [
     Room(
         name: "Agent",
         rooms: [
-            "Units", "HCL", "DNSCodec", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates", "Transport",
+            "Units", "HCL", "DNSCodec", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates",
+            "Transport",
             "HealthChecks",
             "Cluster", "LocalAgent", "HTTPAPI", "DNSServer",
         ],
@@ -165,6 +166,7 @@ if Context.environment["SERAI_FUZZ"] != nil {
         ("Protocol", nil, ["Units", protobuf]),
         ("Raft", nil, ["Units", deque]),
         ("DNSCodec", nil, ["Units"]),
+        ("HCL", nil, []),
         (
             "Transport", ["Framing.swift", "RaftWire.swift", "RaftWire+Decoding.swift"],
             ["Units", "Protocol", "Raft", nioCore, protobuf]
@@ -184,6 +186,7 @@ if Context.environment["SERAI_FUZZ"] != nil {
         ("rpc", ["Units", "Protocol", "Raft", "Transport", nioCore, protobuf]),
         ("http", ["Units", "HTTPAPI", nioCore]),
         ("dns", ["Units", "DNSCodec"]),
+        ("hcl", ["Units", "HCL"]),
     ]
     for fuzzer in fuzzers {
         targets.append(

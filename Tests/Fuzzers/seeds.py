@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the first inputs of each fuzzer into FOLDER/{rpc,http,dns}: small, valid, and of every kind, so that the fuzzer
+"""Writes the first inputs of each fuzzer into FOLDER/{rpc,http,dns,hcl}: small, valid, and of every kind, so that the fuzzer
 starts behind the first checks. usage: seeds.py FOLDER"""
 import pathlib, struct, sys
 
@@ -44,6 +44,15 @@ write("dns", [
     question("web.consul", 33, 0x8580, b"".join(answers), (1, len(answers), 0, 0)),
     question("web.consul", 1, 0x8403, answers[-1] + extension, (1, 0, 1, 1)),
 ])
+
+
+# --- configuration: which syntax, then a document ---
+write("hcl", [document.encode() for document in [
+    "\0# one\nservice \"web\" {\n  port = 80 // two\n  check = { ttl = \"10s\", args = [\"a\", 1.5e3, true,] }\n}\n/* three */",
+    "\0a = <<-EOF\n    one\n  two\n  EOF\nb = <<EOF\nx\nEOF\nc = [0x1F, -017, 1E-2, 9223372036854775807]\n",
+    "\0a { b = 1 }\na { b = 2 }\na { b = 3 }\n\"k\\u00e9\\n\\x41\\101\" = \"${ f(\"x\") } {{ GetPrivateIP }}\"",
+    '\1{"a": [1, -2.5e3, null, true], "b": {"c": "\\ud83d\\ude00\\"\\n"}, "b": {}}', "\0 {\"a\": 1}", "\0a = {{{{",
+]])
 
 
 # --- RPC: where to cut, then frames ---
