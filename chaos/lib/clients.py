@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import random
+import select
 import threading
 import time
 
@@ -18,6 +19,7 @@ import network
 EPOCH = 10          # seconds after which keys are left for new ones: short histories are judged quickly
 SESSION_TTL = 10    # seconds: the least that there is
 NODE = "chaos-clients"  # what sessions belong to: a node that nothing is done to
+LAMENTS = 2000      # requests without an answer that a process of clients describes
 TIMEOUT = 12        # seconds that a client waits for an answer
 NOT_DONE = (b"No cluster leader", b"rate limit", b"Too Many")
 
@@ -50,6 +52,7 @@ class Client(threading.Thread):
         self.random = random.Random(f"{seed}-{number}")
         self.connection = None
         self.connections = 0
+        self.used = time.monotonic()
         self.serial = 0
 
     def run(self):
@@ -82,7 +85,13 @@ class Client(threading.Thread):
         self.book.count(begun, answer, method)
         return answer
 
+    def was_left(self):
+        """The server has closed the connection since it was last used, which every HTTP client looks for before it asks."""
+        return self.connection is not None and any(select.select([self.connection.sock], [], [], 0))
+
     def _request(self, method, target, body, timeout, headers):
+        if self.was_left():
+            self.drop()
         try:
             if self.connection is None:
                 connection = http.client.HTTPConnection(self.address, 8500, timeout=timeout)
@@ -92,6 +101,7 @@ class Client(threading.Thread):
         except OSError:
             time.sleep(0.05)
             return Answer(0)
+        asked = time.monotonic()
         try:
             if self.connection.timeout != timeout:
                 self.connection.timeout = timeout
@@ -102,10 +112,13 @@ class Client(threading.Thread):
             if answer.will_close:
                 self.drop()
             return Answer(answer.status, body, answer.headers)
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
+            self.book.lament(self, f"{method} {target}", error, time.monotonic() - asked, asked - self.used)
             self.drop()
             time.sleep(0.05)
             return Answer(None)
+        finally:
+            self.used = time.monotonic()
 
     def drop(self):
         if self.connection:
@@ -495,6 +508,7 @@ class Book:
         self.lock = threading.Lock()
         self.history = open(folder / f"history-{number}.jsonl", "w", buffering=1 << 16)
         self.times = open(folder / f"times-{number}.jsonl", "w", buffering=1 << 16)
+        self.unanswered, self.laments = open(folder / f"unanswered-{number}.txt", "w", buffering=1), 0
 
     def note(self, record):
         with self.lock:
@@ -510,8 +524,17 @@ class Book:
             self.totals[1] += outcome == 1 and method == "PUT"
             self.totals[2] += outcome == -1
 
+    def lament(self, client, request, error, waited, unused):
+        """A request without an answer, for whoever looks for the reason."""
+        with self.lock:
+            self.laments += 1
+            if self.laments <= LAMENTS:
+                print(f"{time.monotonic_ns()} client {client.number} at {client.address}: {request}: {error!r} after "
+                      f"{waited * 1000:.0f} ms, on a connection that was unused for {unused * 1000:.0f} ms",
+                      file=self.unanswered)
+
     def close(self):
-        for file in (self.history, self.times):
+        for file in (self.history, self.times, self.unanswered):
             file.close()
 
 

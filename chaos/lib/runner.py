@@ -532,6 +532,10 @@ class Run:
         for path in sorted(self.folder.glob("history-*.jsonl")):
             lines += path.read_text().splitlines()
             path.unlink()
+        unanswered = sorted(self.folder.glob("unanswered-*.txt"))
+        (self.folder / "unanswered.txt").write_text("".join(path.read_text() for path in unanswered))
+        for path in unanswered:
+            path.unlink()
         lines.sort(key=lambda line: json.loads(line)["call"])
         (self.folder / "history.jsonl").write_text("\n".join(lines) + "\n")
         (self.folder / "faults.json").write_text(json.dumps(self.windows, indent=1) + "\n")
