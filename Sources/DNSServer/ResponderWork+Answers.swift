@@ -6,16 +6,11 @@ extension ResponderWork {
     /// The domain itself: SOA, NS, and under `ns` the servers' addresses.
     mutating func answerApex(isNameServer: Bool) {
         let type = self.question.type
-        if type == .soa || type == .any { self.answers.append(self.startOfAuthority) }
         let servers = self.order.shuffle(self.lookup(service: "consul")).prefix(3)
-        if type == .ns || type == .any {
-            for server in servers {
-                guard let name = self.name(of: server.node) else { continue }
-                self.answers.append(DNSRecord(name: self.domain, data: .ns(name)))
-                let address = self.anyAddressRecord(
-                    server.node.address, name: name, timeToLive: self.settings.nodeTimeToLive)
-                self.addAdditional(address.map { [$0] } ?? [])
-            }
+        if !isNameServer, [.soa, .ns, .any].contains(type) {
+            if type != .ns { self.answers.append(self.startOfAuthority) }
+            let names = self.nameServers(servers)
+            if type == .soa { self.authority = names } else { self.answers += names }
         }
         if isNameServer {
             for server in servers where IPAddress(server.node.address) != nil {
@@ -25,6 +20,19 @@ extension ResponderWork {
             }
         }
         self.concludeEmpty()
+    }
+
+    /// The servers as NS records, their addresses beside them.
+    private mutating func nameServers(_ servers: ArraySlice<ServiceHealth>) -> [DNSRecord] {
+        let timeToLive = self.settings.nodeTimeToLive
+        var records: [DNSRecord] = []
+        for server in servers {
+            guard let name = self.name(of: server.node) else { continue }
+            records.append(DNSRecord(name: self.domain, timeToLive: timeToLive, data: .ns(name)))
+            let address = self.anyAddressRecord(server.node.address, name: name, timeToLive: timeToLive)
+            self.addAdditional(address.map { [$0] } ?? [])
+        }
+        return records
     }
 
     mutating func answerNode(_ name: String) {
@@ -61,112 +69,31 @@ extension ResponderWork {
         self.concludeEmpty()
     }
 
+    /// Nodes at an address, and services whose instances have it for their own.
     mutating func answerReverse(_ reverse: ReverseName) {
         switch reverse {
-        case .malformed: self.concludeUnknown()
-        case .network: self.concludeEmpty()
+        case .malformed:
+            self.isForeign = true
+            self.concludeUnknown()
+        case .network:
+            self.isForeign = true
+            self.concludeEmpty()
         case .address(let address):
-            let nodes = self.lookup(nodesAt: address)
-            if nodes.isEmpty {
+            let nodes = self.lookup(nodesAt: address).compactMap { self.name(of: $0) }
+            let services = self.lookup(servicesAt: address).compactMap { name in
+                self.below(name, "service", self.settings.datacenter)
+            }
+            if nodes.isEmpty, services.isEmpty {
+                self.isForeign = true
                 self.concludeUnknown()
                 return
             }
             if self.question.type == .ptr || self.question.type == .any {
-                for node in nodes {
-                    guard let name = self.name(of: node) else { continue }
-                    self.answers.append(
-                        DNSRecord(
-                            name: self.question.name, timeToLive: self.settings.nodeTimeToLive, data: .ptr(name)))
+                self.answers += (nodes + services).map {
+                    DNSRecord(name: self.question.name, timeToLive: self.settings.nodeTimeToLive, data: .ptr($0))
                 }
             }
             self.concludeEmpty()
         }
-    }
-
-    // MARK: - services
-
-    mutating func answerService(_ name: String, tag: String?) {
-        let wanted = tag?.lowercased()
-        let instances = self.lookup(service: name).filter { instance in
-            if instance.status == .critical { return false }
-            if self.settings.onlyPassing && instance.status != .passing { return false }
-            guard let wanted else { return true }
-            return instance.service.tags.contains { $0.lowercased() == wanted }
-        }
-        if instances.isEmpty {
-            self.concludeUnknown()
-            return
-        }
-        let shuffled = self.order.shuffle(instances)
-        let timeToLive = self.settings.timeToLive(ofService: name)
-        if self.question.type == .srv {
-            self.answerLocations(shuffled, timeToLive: timeToLive)
-        } else if self.asksAddresses {
-            self.answerAddresses(shuffled, timeToLive: timeToLive)
-        }
-        self.concludeEmpty()
-    }
-
-    /// One A or AAAA per address. An instance whose address is a host name becomes a CNAME, and since that stands alone,
-    /// only when no other instance has an address of its own to give.
-    private mutating func answerAddresses(_ instances: [ServiceHealth], timeToLive: UInt32) {
-        var limit = Int.max
-        if self.settings.addressRecordLimit > 0 { limit = self.settings.addressRecordLimit }
-        if self.isPlainUDP { limit = min(limit, self.settings.udpAnswerLimit) }
-        var alias: DNSRecord?
-        var seen: Set<String> = []
-        for instance in instances {
-            let address = instance.service.address.isEmpty ? instance.node.address : instance.service.address
-            guard seen.insert(address).inserted,
-                let record = self.addressRecord(address, name: self.question.name, timeToLive: timeToLive)
-            else { continue }
-            if case .cname = record.data {
-                alias = alias ?? record
-            } else if self.answers.count < limit {
-                self.answers.append(record)
-                if self.settings.nodeMetaInAdditional {
-                    self.addAdditional(self.metaRecords(instance.node, name: self.question.name))
-                }
-            }
-        }
-        if self.answers.isEmpty, let alias { self.answers = [alias] }
-    }
-
-    /// One SRV per target and port (RFC 2782), with the targets' addresses beside them.
-    private mutating func answerLocations(_ instances: [ServiceHealth], timeToLive: UInt32) {
-        let limit = self.isPlainUDP ? self.settings.udpAnswerLimit : Int.max
-        var seen: Set<DNSRecordData> = []
-        for instance in instances where self.answers.count < limit {
-            guard let (target, addresses) = self.target(of: instance, timeToLive: timeToLive) else { continue }
-            let weight = instance.status == .warning ? instance.service.weightWarning : instance.service.weightPassing
-            let location = DNSServiceLocation(
-                priority: 1, weight: UInt16(clamping: weight), port: UInt16(clamping: instance.service.port),
-                target: target)
-            // The same place under two weights is still one place.
-            let place = DNSServiceLocation(priority: 1, weight: 0, port: location.port, target: target)
-            guard seen.insert(.srv(place)).inserted else { continue }
-            self.answers.append(DNSRecord(name: self.question.name, timeToLive: timeToLive, data: .srv(location)))
-            self.addAdditional(addresses)
-        }
-    }
-
-    /// Where an instance is found: its node's name, its own address as a name, or its host name.
-    private func target(of instance: ServiceHealth, timeToLive: UInt32) -> (DNSName, [DNSRecord])? {
-        let own = instance.service.address
-        let datacenter = self.datacenter(of: instance.node)
-        if own.isEmpty, let name = self.name(of: instance.node) {
-            let address = self.anyAddressRecord(instance.node.address, name: name, timeToLive: timeToLive)
-            let meta = self.settings.nodeMetaInAdditional ? self.metaRecords(instance.node, name: name) : []
-            return (name, (address.map { [$0] } ?? []) + meta)
-        }
-        let text = own.isEmpty ? instance.node.address : own
-        if let address = IPAddress(text) {
-            guard let name = self.name(of: address, datacenter: datacenter),
-                let record = self.anyAddressRecord(text, name: name, timeToLive: timeToLive)
-            else { return nil }
-            return (name, [record])
-        }
-        guard let name = try? DNSName(text), !name.isRoot else { return nil }
-        return (name, [])
     }
 }

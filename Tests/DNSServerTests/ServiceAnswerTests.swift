@@ -68,6 +68,16 @@ struct ServiceAnswerTests {
         #expect(answer.additionalTexts == ["n1.node.dc1.consul. A 10.0.0.1", "n2.node.dc1.consul. A 10.0.0.2"])
     }
 
+    @Test func eachLocationHasAnAddressOfItsOwnAlsoAtOneTarget() throws {
+        var catalog = try self.catalog()
+        for port: UInt32 in [5001, 5002, 5003] {
+            try catalog.service("many", on: "n1", id: "many-\(port)", address: "10.9.0.1", port: port)
+        }
+        let answer = try catalog.ask("many.service.consul.", .srv)
+        #expect(answer.answers.count == 3)
+        #expect(answer.additionalTexts == [String](repeating: "0a090001.addr.dc1.consul. A 10.9.0.1", count: 3))
+    }
+
     @Test func aServicesOwnAddressBecomesAName() throws {
         var catalog = try self.catalog()
         try catalog.service("db", on: "n1", address: "10.9.0.1", port: 5432)
