@@ -9,6 +9,7 @@ import Synchronization
 enum HTTPVerb: String {
     case GET
     case PUT
+    case POST
     case DELETE
 }
 
@@ -33,10 +34,11 @@ struct APIClient: Sendable {
     /// Scheme and authority, without a path.
     var base: String
     var token: String?
+    /// `user:password` of HTTP's basic authentication.
+    var credentials: String?
     var datacenter: String?
     var stale: Bool
-    var caFile: String?
-    var verify: Bool
+    var tls: TLSFiles
 
     /// A list of everything may be large; what a person gets on a screen is not larger than this.
     private static let bodyMax = 1 << 30
@@ -84,29 +86,48 @@ struct APIClient: Sendable {
         let text = parameters.map { name, value in
             value.map { name + "=" + Endpoint.percentEncoded($0, keeping: "") } ?? name
         }.joined(separator: "&")
-        var request = HTTPClientRequest(url: self.base + path + (text.isEmpty ? "" : "?" + text))
+        var request = HTTPClientRequest(url: self.requestBase + path + (text.isEmpty ? "" : "?" + text))
         request.method = HTTPMethod(rawValue: method.rawValue)
         if let token { request.headers.add(name: "X-Consul-Token", value: token) }
+        if let credentials {
+            request.headers.add(
+                name: "Authorization", value: "Basic " + Data(credentials.utf8).base64EncodedString())
+        }
         if let body { request.body = .bytes(body) }
+        let http = try self.http()
         do {
-            return try await self.http().execute(request, timeout: timeout)
+            return try await http.execute(request, timeout: timeout)
         } catch {
             throw self.failure(method, path, error)
         }
     }
 
-    private func http() -> HTTPClient {
-        Self.shared.withLock { client in
+    /// With -tls-server-name the agent is asked for by that name, which then leads to the address that was given.
+    private var requestBase: String {
+        guard let name = self.tls.serverName, let host = self.secureHost else { return self.base }
+        return "https://" + name + self.base.dropFirst("https://".count + host.count)
+    }
+
+    /// The host of an https address, as it was written.
+    private var secureHost: Substring? {
+        guard self.base.hasPrefix("https://") else { return nil }
+        let authority = self.base.dropFirst("https://".count)
+        if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") { return authority[...end] }
+        return authority.prefix { $0 != ":" && $0 != "/" }
+    }
+
+    private func http() throws -> HTTPClient {
+        try Self.shared.withLock { client in
             if let client { return client }
             var settings = HTTPClient.Configuration(redirectConfiguration: .disallow)
             // A person waits: a refused connection is an answer, not something to try again for a minute.
             settings.connectionPool.retryConnectionEstablishment = false
             settings.timeout.connect = .seconds(5)
-            if self.base.hasPrefix("https") {
-                var tls = TLSConfiguration.makeClientConfiguration()
-                if let caFile { tls.trustRoots = .file(caFile) }
-                if !self.verify { tls.certificateVerification = .none }
-                settings.tlsConfiguration = tls
+            if let host = self.secureHost {
+                settings.tlsConfiguration = try self.tls.configuration()
+                if let name = self.tls.serverName {
+                    settings.dnsOverride = [name: host.trimmingCharacters(in: ["[", "]"])]
+                }
             }
             let made = HTTPClient(eventLoopGroupProvider: .singleton, configuration: settings)
             client = made

@@ -1,48 +1,85 @@
 /// Consul's flags are Go's: one dash or two, `-flag=value`, `-flag=true`. The parser wants two dashes and no value at a
 /// flag that is on or off.
 package enum Arguments {
-    /// Flags that are on or off, and so may be written `-flag=true` or `-flag=false`.
-    private static let switches: Set<String> = [
-        "acquire", "allow-data-loss", "base64", "cas", "detailed", "disable", "enable", "force", "keys", "no-color",
-        "prune", "quiet", "raw", "recurse", "release", "stale", "tags", "wan",
+    /// Flags that are on or off, and so take no value of their own behind them but may be written `-flag=true` or
+    /// `-flag=false`. A test compares them with the commands.
+    package static let switches: Set<String> = [
+        "acquire", "all-datacenters", "allow-data-loss", "append-filename", "base64", "billable", "cas",
+        "child-exit-code", "connect", "detailed", "disable", "enable", "force", "help", "keys", "kvdetails", "list",
+        "list-primary", "local-only", "log-json", "no-color", "pass-stdin", "passingonly", "prune", "quiet", "raw",
+        "recurse",
+        "release", "stale", "tags", "verbose", "version", "wan",
     ]
+
+    /// Flags that are on unless they are written `-flag=false`, which the parser knows as `--no-flag`.
+    package static let onByDefault: Set<String> = ["archive", "shell"]
+
+    /// Verbs whose arguments are data or a command of the user's own: what stands behind the first is no flag of ours.
+    private static let dataVerbs: [[String]] = [
+        ["kv", "put"], ["kv", "import"], ["event"], ["exec"], ["lock"], ["watch"],
+    ]
+
+    /// Go's spellings of a truth value (`strconv.ParseBool`); nil for none.
+    package static func truth(_ text: String) -> Bool? {
+        switch text {
+        case "1", "t", "T", "true", "TRUE", "True": true
+        case "0", "f", "F", "false", "FALSE", "False": false
+        default: nil
+        }
+    }
 
     /// `agent` reads its own flags, so all behind it stays as it is.
     package static func normalised(_ arguments: [String]) -> [String] {
         if arguments.first == "agent" { return arguments }
-        var result: [String] = []
-        var rest = arguments[...]
+        let verb = self.dataVerbs.first { arguments.starts(with: $0) } ?? []
+        var result = verb
+        var rest = arguments.dropFirst(verb.count)
         while let argument = rest.popFirst() {
-            if argument == "--" {
+            if argument == "--" { return result + [argument] + rest }
+            guard self.isFlag(argument) else {
+                if !verb.isEmpty { return result + ["--", argument] + rest }
                 result.append(argument)
-                return result + rest
+                continue
             }
-            // `kv put balance -5`: a number, not a flag.
-            if rest.isEmpty, isNegativeNumber(argument) {
-                return result + ["--", argument]
+            guard let flag = self.normalised(flag: argument) else { continue }
+            result.append(flag)
+            // `-name -x`: a flag's value, whatever it begins with.
+            if self.takesValue(flag), let value = rest.popFirst() {
+                if value.hasPrefix("-") {
+                    result[result.count - 1] += "=" + value
+                } else {
+                    result.append(value)
+                }
             }
-            if let flag = normalised(flag: argument) { result.append(flag) }
         }
         return result
     }
 
+    private static func isFlag(_ text: String) -> Bool { text.hasPrefix("-") && text.utf8.count > 1 }
+
+    /// Whether the value of `flag`, which has two dashes, is the next argument.
+    private static func takesValue(_ flag: String) -> Bool {
+        guard flag.hasPrefix("--"), !flag.contains("=") else { return false }
+        let name = String(flag.dropFirst(2))
+        return !self.switches.contains(name) && !self.onByDefault.contains(name)
+            && !(name.hasPrefix("no-") && self.onByDefault.contains(String(name.dropFirst(3))))
+    }
+
     /// Nil for `-flag=false`, which says nothing.
     private static func normalised(flag: String) -> String? {
-        guard flag.hasPrefix("-"), flag.count > 2, flag != "--" else { return flag }
+        // `-n 2` is a name of one letter; `-h` asks for help.
+        if flag == "-h" { return "--help" }
         let body = flag.hasPrefix("--") ? flag.dropFirst(2) : flag.dropFirst()
         let parts = body.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        if parts.count == 2, switches.contains(String(parts[0])) {
-            switch parts[1].lowercased() {
-            case "true", "1", "t": return "--" + parts[0]
-            case "false", "0", "f": return nil
-            default: break
+        if parts.count == 2 {
+            let name = String(parts[0])
+            if self.onByDefault.contains(name), let value = self.truth(String(parts[1])) {
+                return value ? "--\(name)" : "--no-\(name)"
+            }
+            if self.switches.contains(name), let value = self.truth(String(parts[1])) {
+                return value ? "--\(name)" : nil
             }
         }
         return "--" + body
-    }
-
-    private static func isNegativeNumber(_ text: String) -> Bool {
-        guard text.hasPrefix("-"), text.count > 1 else { return false }
-        return text.dropFirst().allSatisfy { $0.isASCII && $0.isNumber || $0 == "." }
     }
 }

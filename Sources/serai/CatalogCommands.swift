@@ -9,7 +9,7 @@ struct CatalogCommand: AsyncParsableCommand {
 
 struct CatalogDatacenters: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "datacenters", abstract: "Lists datacenters")
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
 
     func run() async throws {
         let answer = try await self.api.client().demand(
@@ -39,11 +39,19 @@ enum Listing {
 
     /// `k=v` pairs as the API's `node-meta=k:v`.
     static func meta(_ pairs: [String]) throws -> [(String, String?)] {
-        try pairs.map { pair in
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts.count == 2 else { throw CommandFailure("Invalid -node-meta \(pair): must be key=value") }
-            return ("node-meta", "\(parts[0]):\(parts[1])")
+        try pairs.map { text in
+            let (key, value) = try self.pair(text, flag: "node-meta")
+            return ("node-meta", "\(key):\(value)")
         }
+    }
+
+    /// Both sides of `key=value`.
+    static func pair(_ text: String, flag: String) throws -> (String, String) {
+        guard let sign = text.firstIndex(of: "=") else {
+            throw CommandFailure(
+                "invalid value \"\(text)\" for flag -\(flag): Missing \"=\" value in argument: \(text)")
+        }
+        return (String(text[..<sign]), String(text[text.index(after: sign)...]))
     }
 
     static func pairs(_ map: [String: String]?) -> String {
@@ -53,7 +61,7 @@ enum Listing {
 
 struct CatalogNodes: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "nodes", abstract: "Lists nodes")
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Flag(name: .customLong("detailed"), help: "Show tagged addresses and metadata too.") var detailed = false
     @Option(name: .customLong("service"), help: "Only nodes that provide this service.") var service: String?
     @Option(name: .customLong("near"), help: "Sort by distance to this node.") var near: String?
@@ -113,7 +121,7 @@ struct CatalogNodes: AsyncParsableCommand {
 
 struct CatalogServices: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "services", abstract: "Lists services")
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Flag(name: .customLong("tags"), help: "Show each service's tags.") var tags = false
     @Option(name: .customLong("node"), help: "Only services of this node.") var node: String?
     @Option(name: .customLong("node-meta"), help: "Only services on nodes with key=value; repeatable.")
@@ -154,85 +162,5 @@ struct CatalogServices: AsyncParsableCommand {
             self.tags ? [name, "    " + tags.sorted().joined(separator: ",")] : [name]
         }
         Output.line(Output.table(rows))
-    }
-}
-
-struct MembersCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "members", abstract: "Lists the cluster's members")
-    @OptionGroup var api: APIOptions
-    @Flag(name: .customLong("detailed"), help: "Show each member's tags.") var detailed = false
-    @Flag(name: .customLong("wan"), help: "Members of all datacenters.") var wan = false
-    @Option(name: .customLong("status"), help: "Only members whose status matches this regular expression.")
-    var status = ".*"
-
-    private struct Member: Decodable {
-        var name: String
-        var address: String
-        var port: Int
-        var tags: [String: String]
-        var status: Int
-        var protocolVersion: Int?
-        enum CodingKeys: String, CodingKey {
-            case name = "Name"
-            case address = "Addr"
-            case port = "Port"
-            case tags = "Tags"
-            case status = "Status"
-            case protocolVersion = "ProtocolCur"
-        }
-        /// Serf's numbers.
-        var statusText: String {
-            switch self.status {
-            case 1: "alive"
-            case 2: "leaving"
-            case 3: "left"
-            case 4: "failed"
-            default: "none"
-            }
-        }
-        var segment: String {
-            guard let segment = self.tags["segment"], !segment.isEmpty else {
-                return self.isServer ? "<all>" : "<default>"
-            }
-            return segment
-        }
-        var isServer: Bool { self.tags["role"] == "consul" }
-        var place: String {
-            self.address.contains(":") ? "[\(self.address)]:\(self.port)" : "\(self.address):\(self.port)"
-        }
-    }
-
-    func run() async throws {
-        guard let pattern = try? NSRegularExpression(pattern: "^(?:\(self.status))$") else {
-            throw CommandFailure("Error! -status is no regular expression: \(self.status)")
-        }
-        let answer = try await self.api.client().demand(
-            .GET, "/v1/agent/members", query: Listing.query(self.api, self.wan ? [("wan", "1")] : []),
-            failing: "Error retrieving members")
-        let members = try answer.decoded([Member].self).filter { member in
-            let text = member.statusText
-            return pattern.firstMatch(in: text, range: NSRange(text.startIndex..., in: text)) != nil
-        }
-        // Consul's exit code for "none matches".
-        if members.isEmpty { throw CommandFailure("", code: 2) }
-        if self.api.format == .json { return Output.line(APIClient.trimmed(answer.text)) }
-        let sorted = members.sorted { (!$0.isServer ? 1 : 0, $0.name) < (!$1.isServer ? 1 : 0, $1.name) }
-        if self.detailed {
-            let rows = sorted.map { member in
-                [
-                    member.name, member.place, member.statusText,
-                    Listing.pairs(member.tags).replacingOccurrences(of: ", ", with: ","),
-                ]
-            }
-            return Output.print(table: [["Node", "Address", "Status", "Tags"]] + rows)
-        }
-        let rows = sorted.map { member in
-            [
-                member.name, member.place, member.statusText, member.isServer ? "server" : "client",
-                String((member.tags["build"] ?? "").prefix { $0 != ":" }), "\(member.protocolVersion ?? 2)",
-                member.tags["dc"] ?? "", member.segment,
-            ]
-        }
-        Output.print(table: [["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Segment"]] + rows)
     }
 }

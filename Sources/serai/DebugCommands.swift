@@ -8,8 +8,9 @@ import Units
 
 struct DebugCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "debug", abstract: "Looks into a server's log and snapshots",
-        subcommands: [DebugLog.self, DebugSnapshot.self])
+        commandName: "debug", abstract: "Records an archive for operators; looks into a server's log and snapshots",
+        subcommands: [DebugCapture.self, DebugLog.self, DebugSnapshot.self],
+        defaultSubcommand: DebugCapture.self)
 }
 
 /// Where a server keeps its log and snapshots in its data directory.
@@ -43,7 +44,7 @@ struct DebugLog: AsyncParsableCommand {
             not shown.
             """)
 
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Option(
         name: .customLong("data-dir"), help: "A stopped server's data directory; without it, a running one is asked.")
     var directory: String?
@@ -170,7 +171,7 @@ struct DebugSnapshot: AsyncParsableCommand {
             copy of one; changes nothing.
             """)
 
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Option(
         name: .customLong("data-dir"), help: "A stopped server's data directory; without it, a running one is asked.")
     var directory: String?
@@ -231,66 +232,5 @@ struct DebugSnapshot: AsyncParsableCommand {
             Output.line("  \(table): \(count)")
         }
         Output.line("")
-    }
-}
-
-struct SnapshotInspect: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "inspect", abstract: "Shows what a saved snapshot holds, and checks it")
-
-    @Option(name: .customLong("format"), help: "pretty or json.") var format: OutputFormat = .pretty
-    @Argument(help: "The file.") var files: [String] = []
-
-    private struct Document: Encodable {
-        var file: String
-        var size: UInt64
-        var index: UInt64
-        var nodes: Int
-        var services: Int
-        var keys: Int
-        var sessions: Int
-        enum CodingKeys: String, CodingKey {
-            case file = "File"
-            case size = "Size"
-            case index = "Index"
-            case nodes = "Nodes"
-            case services = "Services"
-            case keys = "Keys"
-            case sessions = "Sessions"
-        }
-    }
-
-    func run() async throws {
-        guard self.files.count == 1 else { throw CommandFailure("This command takes one argument: FILE") }
-        let path = self.files[0]
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path) else {
-            throw CommandFailure("Error opening snapshot file: \(path): no such file, or not readable")
-        }
-        let document = try self.read(path, size: (attributes[.size] as? NSNumber)?.uint64Value ?? 0)
-        switch self.format {
-        case .json: Output.line(try JSONText.of(document))
-        case .pretty:
-            Output.line(
-                Output.table([
-                    ["Size", "         \(document.size)"], ["Index", "         \(document.index)"],
-                    ["Nodes", "         \(document.nodes)"], ["Services", "         \(document.services)"],
-                    ["Keys", "         \(document.keys)"], ["Sessions", "         \(document.sessions)"],
-                ]))
-        }
-    }
-
-    private func read(_ path: String, size: UInt64) throws -> Document {
-        let scratch = FileManager.default.temporaryDirectory.appendingPathComponent(
-            "serai-inspect-" + UUID().uuidString)
-        defer { try? FileManager.default.removeItem(at: scratch) }
-        do {
-            let registry = try SnapshotStore(directory: scratch.path).readArchive(path)
-            return Document(
-                file: path, size: size, index: registry.appliedIndex.rawValue, nodes: registry.catalogCounts.nodes,
-                services: registry.catalogCounts.services, keys: registry.kvCount,
-                sessions: registry.allSessions().value.count)
-        } catch {
-            throw CommandFailure("Error reading snapshot: \(error)")
-        }
     }
 }

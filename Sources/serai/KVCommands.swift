@@ -8,7 +8,7 @@ struct KVCommand: AsyncParsableCommand {
 }
 
 /// A key as the API gives it.
-struct KVEntry: Decodable {
+struct KVRow: Decodable {
     var key: String
     var value: String?
     var flags: UInt64
@@ -49,13 +49,13 @@ enum KVPath {
 
     /// `@file`, `-` for standard input, or the text itself.
     static func data(_ argument: String) throws -> [UInt8] {
-        if argument == "-" { return Array(FileHandle.standardInput.readDataToEndOfFile()) }
+        if argument == "-" { return Files.standardInput() }
         guard argument.hasPrefix("@") else { return Array(argument.utf8) }
-        let path = String(argument.dropFirst())
-        guard let bytes = FileManager.default.contents(atPath: path) else {
-            throw CommandFailure("Error! Failed to read file: \(path) can't be read")
+        do throws(FileFailure) {
+            return try Files.read(String(argument.dropFirst()))
+        } catch {
+            throw CommandFailure("Error! Failed to read file: \(error.text)")
         }
-        return Array(bytes)
     }
 }
 
@@ -63,7 +63,7 @@ struct KVGet: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "get", abstract: "Shows a key's value, or the keys under a prefix")
 
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Flag(name: .customLong("base64"), help: "Show values in base 64.") var base64 = false
     @Flag(name: .customLong("detailed"), help: "Show indexes, flags and the lock too.") var detailed = false
     @Flag(name: .customLong("keys"), help: "List the keys under the prefix.") var keys = false
@@ -97,27 +97,27 @@ struct KVGet: AsyncParsableCommand {
         }
         if self.api.format == .json { return Output.line(APIClient.trimmed(answer.text)) }
         if self.keys { return try answer.decoded([String].self).forEach(Output.line) }
-        let entries = try answer.decoded([KVEntry].self)
+        let entries = try answer.decoded([KVRow].self)
         if self.recurse { self.showAll(entries) } else if let entry = entries.first { self.show(entry) }
     }
 
-    private func shown(_ entry: KVEntry) -> [UInt8] {
+    private func shown(_ entry: KVRow) -> [UInt8] {
         self.base64 ? Array((entry.value ?? "").utf8) : entry.bytes
     }
 
-    private func show(_ entry: KVEntry) {
+    private func show(_ entry: KVRow) {
         if self.detailed { return Output.line(self.details(entry)) }
         Output.bytes(self.shown(entry) + (self.raw ? [] : [UInt8(ascii: "\n")]))
     }
 
-    private func showAll(_ entries: [KVEntry]) {
+    private func showAll(_ entries: [KVRow]) {
         if self.detailed { return Output.line(entries.map(self.details).joined(separator: "\n\n")) }
         for entry in entries {
             Output.bytes(Array(entry.key.utf8) + [UInt8(ascii: ":")] + self.shown(entry) + [UInt8(ascii: "\n")])
         }
     }
 
-    private func details(_ entry: KVEntry) -> String {
+    private func details(_ entry: KVRow) -> String {
         Output.table([
             ["CreateIndex", "    \(entry.createIndex)"], ["Flags", "    \(entry.flags)"], ["Key", "    \(entry.key)"],
             ["LockIndex", "    \(entry.lockIndex)"], ["ModifyIndex", "    \(entry.modifyIndex)"],
@@ -130,7 +130,7 @@ struct KVGet: AsyncParsableCommand {
 struct KVPut: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "put", abstract: "Writes a key")
 
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Flag(name: .customLong("acquire"), help: "Take the key's lock for -session.") var acquire = false
     @Flag(name: .customLong("release"), help: "Give up the lock that -session holds.") var release = false
     @Flag(name: .customLong("base64"), help: "The data is base 64.") var base64 = false
@@ -145,7 +145,7 @@ struct KVPut: AsyncParsableCommand {
     func run() async throws {
         guard let key = self.arguments.first else { throw CommandFailure("Error! Missing KEY argument") }
         if self.arguments.count > 2 {
-            throw CommandFailure("Too many arguments (expected 1 or 2, got \(self.arguments.count))")
+            throw CommandFailure("Error! Too many arguments (expected 1 or 2, got \(self.arguments.count))")
         }
         if self.acquire || self.release, self.session == nil {
             throw CommandFailure("Error! Missing -session (required with -acquire and -release)")
@@ -162,7 +162,7 @@ struct KVPut: AsyncParsableCommand {
         if APIClient.trimmed(answer.text) == "true" { return Output.line(self.success(key)) }
         if self.cas { throw CommandFailure("Error! Did not write to \(key): CAS failed") }
         if self.acquire { throw CommandFailure("Error! Lock is already held on: \(key)") }
-        throw CommandFailure("Error! Did not release lock on \(key)")
+        throw CommandFailure("Error! Did not release lock")
     }
 
     private func body() throws -> [UInt8] {
@@ -185,7 +185,7 @@ struct KVDelete: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "delete", abstract: "Deletes a key, or all under a prefix")
 
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Flag(name: .customLong("recurse"), help: "Delete all keys with this prefix.") var recurse = false
     @Flag(name: .customLong("cas"), help: "Delete only if the key still has -modify-index.") var cas = false
     @Option(name: .customLong("modify-index"), help: "The ModifyIndex that -cas compares with.") var modifyIndex:
@@ -213,7 +213,7 @@ struct KVExport: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export", abstract: "Writes the keys under a prefix as JSON")
 
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Argument(help: "Prefix; everything by default.") var arguments: [String] = []
 
     func run() async throws {
@@ -224,7 +224,7 @@ struct KVExport: AsyncParsableCommand {
             throw CommandFailure(
                 "Error querying agent: Unexpected response code: \(answer.status) (\(APIClient.trimmed(answer.text)))")
         }
-        let items = try answer.decoded([KVEntry].self).map { entry in
+        let items = try answer.decoded([KVRow].self).map { entry in
             "\t{\n\t\t\"key\": \(Self.quoted(entry.key)),\n\t\t\"flags\": \(entry.flags),\n"
                 + "\t\t\"value\": \"\(entry.value ?? "")\"\n\t}"
         }
@@ -241,7 +241,7 @@ struct KVExport: AsyncParsableCommand {
 struct KVImport: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "import", abstract: "Writes the keys that export gave")
 
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Option(name: .customLong("prefix"), help: "Put this before every key.") var prefix = ""
     @Argument(help: "JSON, @file, or - for standard input.") var arguments: [String] = []
 
@@ -256,8 +256,9 @@ struct KVImport: AsyncParsableCommand {
         let items: [Item]
         do {
             items = try JSONDecoder().decode([Item].self, from: Data(try KVPath.data(argument)))
-        } catch let error as DecodingError {
-            throw CommandFailure("Cannot unmarshal data: \(error)")
+        } catch is DecodingError {
+            throw CommandFailure(
+                "Cannot unmarshal data: it is not what export writes, a JSON list of {\"key\", \"flags\", \"value\"}")
         }
         let client = try self.api.client()
         for item in items {

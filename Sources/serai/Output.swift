@@ -6,9 +6,9 @@ package enum Output {
 
     package static func bytes(_ bytes: [UInt8]) { write(bytes) }
 
-    package static func error(_ text: String) {
-        FileHandle.standardError.write(Data((text + "\n").utf8))
-    }
+    package static func error(_ text: String) { self.errorBytes(text + "\n") }
+
+    static func errorBytes(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
 
     private static func write(_ bytes: [UInt8]) {
         FileHandle.standardOutput.write(Data(bytes))

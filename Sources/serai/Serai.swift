@@ -3,18 +3,22 @@ import Foundation
 
 /// The command line. It answers the same when the file is called `consul`.
 @main
-struct Serai: AsyncParsableCommand {
-    static var configuration: CommandConfiguration {
+package struct Serai: AsyncParsableCommand {
+    package init() {}
+
+    package static var configuration: CommandConfiguration {
         CommandConfiguration(
             commandName: programName, abstract: "Service catalog, keys, health and names, with Consul's API.",
             version: Version.text, subcommands: commands)
     }
 
     static let commands: [any ParsableCommand.Type] = [
-        AgentCommand.self, CatalogCommand.self, ClusterCommand.self, DebugCommand.self, ForceLeaveCommand.self,
-        InfoCommand.self, JoinCommand.self, KVCommand.self, LeaveCommand.self, MaintCommand.self, MembersCommand.self,
-        OperatorCommand.self, ReloadCommand.self, ServicesCommand.self, SessionCommand.self, SnapshotCommand.self,
-        ValidateCommand.self, VersionCommand.self,
+        AgentCommand.self, CatalogCommand.self, ClusterCommand.self, CompletionCommand.self, DebugCommand.self,
+        EventCommand.self, ExecCommand.self, ForceLeaveCommand.self, InfoCommand.self, JoinCommand.self,
+        KeygenCommand.self, KeyringCommand.self, KVCommand.self, LeaveCommand.self, LockCommand.self,
+        MaintCommand.self, MembersCommand.self, MonitorCommand.self, OperatorCommand.self, ReloadCommand.self,
+        RTTCommand.self, ServicesCommand.self, SessionCommand.self, SnapshotCommand.self, ValidateCommand.self,
+        VersionCommand.self,
     ]
 
     /// `consul` when called by that name.
@@ -40,16 +44,18 @@ struct Serai: AsyncParsableCommand {
             return arguments.isEmpty ? 127 : 0
         }
         guard commands.contains(where: { $0._commandName == first }) else {
-            Output.error(usage)
-            return 127
-        }
-        do {
-            var command = try parseAsRoot(Arguments.normalised(arguments))
-            if !type(of: command).configuration.subcommands.isEmpty {
-                // `kv` alone: it has to be told what.
-                Output.error(helpMessage(for: type(of: command)))
+            if let answer = NotOffered.answer(first) {
+                Output.error(answer)
                 return 1
             }
+            let meant = Help.nearest(first, of: commands.map { $0._commandName })
+            let question = meant.map { "; did you mean \(programName) \($0)?" } ?? ""
+            Output.error(usage + "\n\nError! There is no command \"\(first)\"\(question)")
+            return 127
+        }
+        if let code = tellVerbs(arguments) { return code }
+        do {
+            var command = try parseAsRoot(Arguments.normalised(arguments))
             if var waiting = command as? any AsyncParsableCommand {
                 try await waiting.run()
             } else {
@@ -67,10 +73,42 @@ struct Serai: AsyncParsableCommand {
         }
     }
 
+    /// `kv` alone, or with a verb that it doesn't have, has to be told what: the verbs that there are. Nil for a whole
+    /// command.
+    private static func tellVerbs(_ arguments: [String]) -> Int32? {
+        var path: [String] = []
+        var known = commands
+        for argument in arguments {
+            guard let command = known.first(where: { $0._commandName == argument }) else {
+                return known.isEmpty ? nil : tellVerbs(path, unknown: argument)
+            }
+            path.append(argument)
+            let configuration = command.configuration
+            known = configuration.defaultSubcommand == nil ? configuration.subcommands : []
+        }
+        return known.isEmpty ? nil : tellVerbs(path, unknown: nil)
+    }
+
+    private static func tellVerbs(_ path: [String], unknown: String?) -> Int32? {
+        var command: any ParsableCommand.Type = Serai.self
+        for name in path {
+            guard let next = command.configuration.subcommands.first(where: { $0._commandName == name }) else {
+                return nil
+            }
+            command = next
+        }
+        if let unknown, ["-h", "-help", "--help", "help"].contains(unknown) {
+            Output.line(Help.verbs(of: command, path: path, unknown: nil))
+            return 0
+        }
+        Output.error(Help.verbs(of: command, path: path, unknown: unknown))
+        return 1
+    }
+
     /// Help goes to standard output with 0; a wrong flag or argument to standard error with 1.
     private static func tell(_ error: any Error) -> Int32 {
         let code = exitCode(for: error)
-        let text = fullMessage(for: error)
+        let text = Help.singleDashed(fullMessage(for: error))
         if code.isSuccess {
             Output.line(text)
             return 0
@@ -80,13 +118,9 @@ struct Serai: AsyncParsableCommand {
     }
 
     private static var usage: String {
-        let width = (commands.map { $0._commandName.count }.max() ?? 0) + 4
-        let lines = commands.map { command in
-            "    " + command._commandName.padding(toLength: width, withPad: " ", startingAt: 0)
-                + command.configuration.abstract
-        }
-        return "Usage: \(programName) [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n"
-            + lines.joined(separator: "\n")
+        "Usage: \(programName) [-version] [-help] <command> [flags] [arguments]\n\nAvailable commands are:\n"
+            + Help.list(commands)
+            + "\n\n\(programName) <command> -help tells more. Flags take one dash or two, and stand before arguments."
     }
 }
 

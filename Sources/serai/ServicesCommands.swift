@@ -1,43 +1,46 @@
-import Agent
 import ArgumentParser
-import Foundation
+import HCL
 
 struct ServicesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "services", abstract: "Registers and deregisters services at the agent",
-        subcommands: [ServicesDeregister.self, ServicesRegister.self])
+        subcommands: [ServicesDeregister.self, ServicesExport.self, ServicesRegister.self])
 }
 
 /// Service definitions as files hold them, in the API's form.
-enum ServiceFile {
-    /// `{"service": {…}}`, `{"services": [{…}]}`, each key in snake_case or the API's spelling.
-    static func definitions(_ path: String) throws -> [ConfigurationValue] {
-        let bytes: Data
-        if path == "-" {
-            bytes = FileHandle.standardInput.readDataToEndOfFile()
-        } else if let found = FileManager.default.contents(atPath: path) {
-            bytes = found
-        } else {
-            throw CommandFailure("Error reading \(path): no such file, or not readable")
-        }
-        let document: ConfigurationValue
-        do {
-            document = try ConfigurationValue.parse(bytes)
+package enum ServiceFile {
+    /// `{"service": {…}}`, `{"services": [{…}]}`, in JSON or HCL, each key in snake_case or the API's spelling.
+    package static func definitions(_ path: String) throws -> [HCLValue] {
+        let bytes: [UInt8]
+        do throws(FileFailure) {
+            bytes = path == "-" ? Files.standardInput() : try Files.read(path)
         } catch {
-            throw CommandFailure("Error reading \(path): not valid JSON: \(error.text)")
+            throw CommandFailure("Error: config: Open failed on \(path). \(error.text)")
         }
-        guard case .object(let fields) = document else {
-            throw CommandFailure("Error reading \(path): must be an object")
+        return try self.definitions(bytes, file: path)
+    }
+
+    package static func definitions(_ bytes: [UInt8], file: String) throws -> [HCLValue] {
+        let document: HCLValue
+        do throws(HCLError) {
+            document = try HCLDocument.parse(bytes, syntax: file.hasSuffix(".json") ? .json : .hcl, file: file)
+        } catch {
+            throw CommandFailure("Error reading \(error)")
         }
-        var found: [ConfigurationValue] = []
-        for (key, value) in fields {
-            switch (key.lowercased(), value) {
-            case ("service", .object): found.append(value)
-            case ("services", .list(let items)): found += items
-            default: throw CommandFailure("Error reading \(path): invalid key \(key); service or services is expected")
+        var found: [HCLValue] = []
+        for field in document.fields ?? [] {
+            guard ["service", "services"].contains(field.name.lowercased()) else {
+                throw CommandFailure(
+                    "Error reading \(file): invalid key \(field.name); service or services is expected")
+            }
+            switch field.value.content {
+            case .object: found.append(field.value)
+            case .list(let items): found += items
+            case .null, .bool, .integer, .number, .text:
+                throw CommandFailure("Error reading \(file): \(field.name) must be an object, not \(field.value.kind)")
             }
         }
-        if found.isEmpty { throw CommandFailure("Error reading \(path): no service in it") }
+        if found.isEmpty { throw CommandFailure("Error reading \(file): no service in it") }
         return found.map { self.apiForm($0) }
     }
 
@@ -45,26 +48,28 @@ enum ServiceFile {
     private static let userMaps: Set<String> = ["meta", "header", "taggedaddresses", "nodemeta", "config"]
 
     /// `deregister_critical_service_after` becomes `DeregisterCriticalServiceAfter`; the API reads keys in any case.
-    static func apiForm(_ value: ConfigurationValue) -> ConfigurationValue {
-        switch value {
+    static func apiForm(_ value: HCLValue) -> HCLValue {
+        switch value.content {
         case .object(let fields):
-            var result: [String: ConfigurationValue] = [:]
-            for (key, item) in fields {
-                let name = key.split(separator: "_").map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
-                result[name] = self.userMaps.contains(name.lowercased()) ? item : self.apiForm(item)
-            }
-            return .object(result)
+            return HCLValue(
+                .object(
+                    fields.map { field in
+                        let parts = field.name.split(separator: "_")
+                        let name = parts.map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+                        let isTheirs = self.userMaps.contains(name.lowercased())
+                        return HCLField(name, isTheirs ? field.value : self.apiForm(field.value))
+                    }))
         case .list(let items):
-            return .list(items.map(self.apiForm))
+            return HCLValue(.list(items.map(self.apiForm)))
         case .null, .bool, .integer, .number, .text:
             return value
         }
     }
 
-    static func text(_ key: String, in value: ConfigurationValue) -> String? {
-        guard case .object(let fields) = value else { return nil }
-        for (name, item) in fields where name.lowercased() == key {
-            if case .text(let text) = item { return text }
+    /// The text of a field, in any case.
+    package static func text(_ key: String, in value: HCLValue) -> String? {
+        for field in value.fields ?? [] where field.name.lowercased() == key {
+            if case .text(let text) = field.value.content { return text }
         }
         return nil
     }
@@ -73,7 +78,7 @@ enum ServiceFile {
 struct ServicesRegister: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "register", abstract: "Registers services from files or flags")
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Option(name: .customLong("name"), help: "The service's name.") var name: String?
     @Option(name: .customLong("id"), help: "The instance's id; the name by default.") var id: String?
     @Option(name: .customLong("address"), help: "The instance's address; the node's by default.") var address: String?
@@ -81,13 +86,17 @@ struct ServicesRegister: AsyncParsableCommand {
     @Option(name: .customLong("tag"), help: "A tag; repeatable.") var tags: [String] = []
     @Option(name: .customLong("meta"), help: "key=value; repeatable.") var meta: [String] = []
     @Option(name: .customLong("kind"), help: "The service's kind.") var kind: String?
-    @Argument(help: "Files of JSON; - is standard input.") var files: [String] = []
+    @Option(name: .customLong("tagged-address"), help: "tag=address or tag=address:port; repeatable.")
+    var taggedAddresses: [String] = []
+    @Argument(help: "Files of JSON or HCL; - is standard input.") var files: [String] = []
 
     func run() async throws {
-        var definitions: [ConfigurationValue] = []
+        var definitions: [HCLValue] = []
         for file in self.files { definitions += try ServiceFile.definitions(file) }
         if let flags = try self.fromFlags() {
-            if !definitions.isEmpty { throw CommandFailure("Service registration takes files or flags, not both.") }
+            if !definitions.isEmpty {
+                throw CommandFailure("Service registration requires arguments or -id, not both.")
+            }
             definitions = [flags]
         }
         if definitions.isEmpty { throw CommandFailure("Service registration requires at least one argument or flags.") }
@@ -101,41 +110,68 @@ struct ServicesRegister: AsyncParsableCommand {
         }
     }
 
-    private func fromFlags() throws -> ConfigurationValue? {
-        guard let name else {
+    private func fromFlags() throws -> HCLValue? {
+        guard let name, !name.isEmpty else {
             if self.id != nil || self.address != nil || self.port != nil || !self.tags.isEmpty || !self.meta.isEmpty {
-                throw CommandFailure("Service registration by flags needs -name.")
+                throw CommandFailure("Service registration requires at least one argument or flags: -name is missing.")
             }
             return nil
         }
-        var fields: [String: ConfigurationValue] = ["Name": .text(name)]
-        if let id { fields["ID"] = .text(id) }
-        if let address { fields["Address"] = .text(address) }
-        if let port { fields["Port"] = .integer(Int64(port)) }
-        if let kind { fields["Kind"] = .text(kind) }
-        if !self.tags.isEmpty { fields["Tags"] = .list(self.tags.map(ConfigurationValue.text)) }
-        if !self.meta.isEmpty {
-            var map: [String: ConfigurationValue] = [:]
-            for pair in self.meta {
-                let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-                guard parts.count == 2 else { throw CommandFailure("Invalid -meta \(pair): must be key=value") }
-                map[String(parts[0])] = .text(String(parts[1]))
-            }
-            fields["Meta"] = .object(map)
+        var fields = [HCLField("Name", HCLValue(.text(name)))]
+        for (key, text) in [("ID", self.id), ("Address", self.address), ("Kind", self.kind)] {
+            if let text { fields.append(HCLField(key, HCLValue(.text(text)))) }
         }
-        return .object(fields)
+        if let port { fields.append(HCLField("Port", HCLValue(.integer(Int64(port))))) }
+        if !self.tags.isEmpty {
+            fields.append(HCLField("Tags", HCLValue(.list(self.tags.map { HCLValue(.text($0)) }))))
+        }
+        if !self.meta.isEmpty {
+            let pairs = try self.meta.map { try Listing.pair($0, flag: "meta") }
+            fields.append(HCLField("Meta", HCLValue(.object(pairs.map { HCLField($0.0, HCLValue(.text($0.1))) }))))
+        }
+        if !self.taggedAddresses.isEmpty {
+            let pairs = try self.taggedAddresses.map { text in
+                let (tag, address) = try Listing.pair(text, flag: "tagged-address")
+                return HCLField(tag, try self.place(address))
+            }
+            fields.append(HCLField("TaggedAddresses", HCLValue(.object(pairs))))
+        }
+        return HCLValue(.object(fields))
+    }
+
+    /// `address`, `address:port` or `[address]:port`; the port is the service's own by default.
+    private func place(_ text: String) throws -> HCLValue {
+        var address = Substring(text)
+        var port = Int64(self.port ?? 0)
+        if let colon = text.lastIndex(of: ":"), text.hasPrefix("[") == (text[..<colon].last == "]"),
+            text.hasPrefix("[") || text.firstIndex(of: ":") == colon
+        {
+            guard let number = UInt16(text[text.index(after: colon)...]) else {
+                throw CommandFailure("invalid value \"\(text)\" for flag -tagged-address: no port after the colon")
+            }
+            address = text[..<colon]
+            port = Int64(number)
+        }
+        if address.hasPrefix("["), address.hasSuffix("]") { address = address.dropFirst().dropLast() }
+        return HCLValue(
+            .object([
+                HCLField("Address", HCLValue(.text(String(address)))), HCLField("Port", HCLValue(.integer(port))),
+            ]))
     }
 }
 
 struct ServicesDeregister: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "deregister", abstract: "Deregisters services by files or -id")
-    @OptionGroup var api: APIOptions
+    @OptionGroup(title: "HTTP API") var api: APIOptions
     @Option(name: .customLong("id"), help: "The instance's id.") var id: String?
-    @Argument(help: "Files of JSON; - is standard input.") var files: [String] = []
+    @Argument(help: "Files of JSON or HCL; - is standard input.") var files: [String] = []
 
     func run() async throws {
         var ids = self.id.map { [$0] } ?? []
+        if !ids.isEmpty, !self.files.isEmpty {
+            throw CommandFailure("Service deregistration requires arguments or -id, not both.")
+        }
         for file in self.files {
             for definition in try ServiceFile.definitions(file) {
                 guard let id = ServiceFile.text("id", in: definition) ?? ServiceFile.text("name", in: definition) else {
@@ -155,59 +191,13 @@ struct ServicesDeregister: AsyncParsableCommand {
     }
 }
 
-struct MaintCommand: AsyncParsableCommand {
+struct ServicesExport: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "maint", abstract: "Takes the node or a service out of use, and back")
-    @OptionGroup var api: APIOptions
-    @Flag(name: .customLong("enable"), help: "Begin maintenance.") var enable = false
-    @Flag(name: .customLong("disable"), help: "End maintenance.") var disable = false
-    @Option(name: .customLong("reason"), help: "Why, for those who look.") var reason = ""
-    @Option(name: .customLong("service"), help: "A service's id; the whole node by default.") var service: String?
-
-    private struct Check: Decodable {
-        var node: String
-        var name: String
-        var notes: String
-        var serviceID: String
-        var serviceName: String
-        enum CodingKeys: String, CodingKey {
-            case node = "Node"
-            case name = "Name"
-            case notes = "Notes"
-            case serviceID = "ServiceID"
-            case serviceName = "ServiceName"
-        }
-    }
+        commandName: "export", abstract: "Says why services are not exported to other clusters", shouldDisplay: false)
+    @Argument(parsing: .captureForPassthrough, help: .hidden) var arguments: [String] = []
 
     func run() async throws {
-        let client = try self.api.client()
-        if self.enable, self.disable { throw CommandFailure("Only one of -enable or -disable may be provided") }
-        guard self.enable || self.disable else {
-            if !self.reason.isEmpty { throw CommandFailure("Reason may only be provided with -enable") }
-            return try await self.list(client)
-        }
-        if self.disable, !self.reason.isEmpty { throw CommandFailure("Reason may only be provided with -enable") }
-        var query: [(String, String?)] = [("enable", self.enable ? "true" : "false")]
-        if !self.reason.isEmpty { query.append(("reason", self.reason)) }
-        let path =
-            self.service.map { "/v1/agent/service/maintenance/" + Endpoint.percentEncoded($0, keeping: "") }
-            ?? "/v1/agent/maintenance"
-        let what = self.service == nil ? "node" : "service"
-        _ = try await client.demand(
-            .PUT, path, query: query, failing: "Error \(self.enable ? "enabling" : "disabling") \(what) maintenance")
-        let state = self.enable ? "is now enabled" : "is now disabled"
-        Output.line(
-            self.service.map { "Service maintenance \(state) for \"\($0)\"" } ?? "Node maintenance \(state)")
-    }
-
-    private func list(_ client: APIClient) async throws {
-        let answer = try await client.demand(.GET, "/v1/agent/checks", failing: "Error querying checks")
-        for (id, check) in try answer.decoded([String: Check].self).sorted(by: { $0.key < $1.key }) {
-            if id == "_node_maintenance" {
-                Output.line("Node:\n  Name:   \(check.node)\n  Reason: \(check.notes)\n")
-            } else if id.hasPrefix("_service_maintenance:") {
-                Output.line("Service:\n  ID:     \(check.serviceID)\n  Reason: \(check.notes)\n")
-            }
-        }
+        throw CommandFailure(
+            "Error! \(Serai.programName) services export is not offered: clusters can't be peered yet.")
     }
 }
