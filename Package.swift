@@ -12,7 +12,7 @@ struct Room {
     var testRooms: [String] = []
     var testProducts: [Target.Dependency] = []
     var kind: Kind = .library
-    enum Kind { case library, executable, c, system }
+    enum Kind { case library, executable, c }
 }
 
 func product(_ name: String, _ package: String) -> Target.Dependency { .product(name: name, package: package) }
@@ -22,9 +22,6 @@ let nioPosix = product("NIOPosix", "swift-nio")
 let nioHTTP1 = product("NIOHTTP1", "swift-nio")
 let nioTLS = product("NIOTLS", "swift-nio")
 let nioSSL = product("NIOSSL", "swift-nio-ssl")
-let nioHTTP2 = product("NIOHTTP2", "swift-nio-http2")
-let grpcCore = product("GRPCCore", "grpc-swift-2")
-let grpcTransport = product("GRPCNIOTransportHTTP2Posix", "grpc-swift-nio-transport")
 let logging = product("Logging", "swift-log")
 let crypto = product("Crypto", "swift-crypto")
 let x509 = product("X509", "swift-certificates")
@@ -53,7 +50,6 @@ let rooms: [Room] = [
         name: "Replica", rooms: ["Units", "PersistentMap", "Protocol", "Raft", "Registry"], products: [deque, protobuf]),
     // I/O
     Room(name: "CFaultVFS", tested: false, kind: .c),
-    Room(name: "CZlib", tested: false, kind: .system),
     Room(
         name: "Storage", rooms: ["Units", "Protocol", "Raft", "Registry"], products: [grdb, crypto],
         testRooms: ["FaultDisk"]),
@@ -63,10 +59,8 @@ let rooms: [Room] = [
         name: "Transport", rooms: ["Units", "Protocol", "Raft", "Certificates"],
         products: [nioCore, nioPosix, nioSSL, nioTLS, logging]),
     Room(
-        name: "HealthChecks", rooms: ["Units", "Protocol"],
-        products: [
-            httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioHTTP2, nioTLS, grpcCore, grpcTransport, protobuf, logging,
-        ],
+        name: "HealthChecks", rooms: ["Units"],
+        products: [httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioTLS, logging],
         testProducts: [x509, asn1, crypto]),
     // ways
     Room(
@@ -79,7 +73,7 @@ let rooms: [Room] = [
         testProducts: [nioCore, nioPosix]),
     // faces
     Room(
-        name: "HTTPAPI", rooms: ["Units", "Filter", "Protocol", "Registry", "CZlib", "Cluster", "LocalAgent"],
+        name: "HTTPAPI", rooms: ["Units", "Filter", "Protocol", "Registry", "Cluster", "LocalAgent"],
         products: [hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging]),
     Room(
         name: "DNSServer", rooms: ["Units", "Protocol", "DNSCodec", "Registry", "Cluster"],
@@ -93,7 +87,7 @@ let rooms: [Room] = [
             "HealthChecks",
             "Cluster", "LocalAgent", "HTTPAPI", "DNSServer",
         ],
-        products: [nioCore, nioPosix, nioHTTP1, nioSSL, logging, hummingbird, httpClient]),
+        products: [nioCore, nioPosix, logging, hummingbird]),
     Room(
         name: "serai", rooms: ["Units", "HCL", "Protocol", "Raft", "Registry", "Agent", "Certificates", "Storage", "Cluster"],
         products: [arguments, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL, protobuf, logging],
@@ -150,8 +144,6 @@ for room in rooms where wanted?.contains(room.name) ?? true {
         targets.append(.executableTarget(name: room.name, dependencies: below, path: path, swiftSettings: settings))
     case .c:
         targets.append(.target(name: room.name, path: path, linkerSettings: [.linkedLibrary("sqlite3")]))
-    case .system:
-        targets.append(.systemLibrary(name: room.name, path: path))
     }
     if room.tested, named?.contains(room.name) ?? true {
         let own = Target.Dependency(stringLiteral: room.name)
@@ -217,12 +209,9 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
-        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
-        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.0"),
-        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
