@@ -376,6 +376,10 @@ class Healing(Kill):
     keeps_disk = False
     target = "follower"
 
+    def start(self):
+        """Only while every server is there: what two of three have lost is lost."""
+        return self.run.is_whole() and super().start()
+
     def end(self):
         began = time.monotonic()
         super().end()
