@@ -195,7 +195,7 @@ public struct NodeServices: Sendable, Equatable {
 public struct ServiceHealth: Sendable, Equatable {
     public var node: Node
     public var service: ServiceInstance
-    /// The node's own and those of this instance, in order of their ids.
+    /// The node's own, then those of this instance; each in order of their ids.
     public var checks: [HealthCheck]
 
     public init(node: Node, service: ServiceInstance, checks: [HealthCheck]) {

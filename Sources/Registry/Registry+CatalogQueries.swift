@@ -90,10 +90,16 @@ extension Registry {
         var found: [ServiceHealth] = []
         self.forEachInstance(of: name, tags: tags) { node, service in
             var checks: [HealthCheck] = []
+            var own: [HealthCheck] = []
             self.checks.forEach(prefix: onNodePrefix(node.name)) { _, check in
-                if check.serviceID.isEmpty || sameFolded(check.serviceID, service.id) { checks.append(check) }
+                if check.serviceID.isEmpty {
+                    checks.append(check)
+                } else if sameFolded(check.serviceID, service.id) {
+                    own.append(check)
+                }
                 return true
             }
+            checks += own
             let health = ServiceHealth(node: node, service: service, checks: checks)
             if !passingOnly || health.status == .passing { found.append(health) }
         }
@@ -140,7 +146,7 @@ extension Registry {
     private func forEachInstance(of name: String, tags: [String], _ body: (Node, ServiceInstance) -> Void) {
         self.servicesByName.forEach(in: foldedKey(name)) { key in
             if let service = self.services.get(key), let node = self.nodes.get(foldedKey(service.node)),
-                tags.allSatisfy({ service.tags.contains($0) })
+                tags.allSatisfy({ tag in service.tags.contains { sameFolded($0, tag) } })
             {
                 body(node, service)
             }

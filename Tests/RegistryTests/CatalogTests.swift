@@ -276,7 +276,9 @@ struct CatalogQueryTests {
         #expect(all.map(\.service.id) == ["w1", "w2"])
         #expect(all.map(\.node.name) == ["n1", "n2"])
         #expect(registry.instances(ofService: "web", tags: ["eu", "v2"]).value.map(\.service.id) == ["w2"])
+        #expect(registry.instances(ofService: "web", tags: ["EU", "V2"]).value.map(\.service.id) == ["w2"])
         #expect(registry.instances(ofService: "web", tags: ["v1", "v2"]).value.isEmpty)
+        #expect(registry.instances(ofService: "web", tags: [""]).value.isEmpty)
         #expect(registry.instances(ofService: "we").value.isEmpty)
     }
 
