@@ -169,10 +169,8 @@ extension ServiceDefinition {
             if let problem = check.validate() { return "Invalid check: \(problem)" }
             if !check.hasValidStatus { return "Status for checks must 'passing', 'warning', 'critical'" }
         }
+        if let problem = self.invalidMesh { return problem }
         if let sidecar = self.sidecar.first {
-            if sidecar.sidecar.isEmpty == false {
-                return "Invalid SidecarService: can't nest a SidecarService in a SidecarService"
-            }
             for check in sidecar.checks {
                 if let problem = check.validate() { return "Invalid SidecarService: \(problem)" }
             }

@@ -51,6 +51,9 @@ enum SidecarDefaults {
             } else {
                 supply("LocalServiceSocketPath", .string(parent.socketPath))
             }
+            supply("Mode", .string(""))
+            supply("MeshGateway", .object([:]))
+            supply("Expose", .object([:]))
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             return Array(try encoder.encode(fields))

@@ -77,8 +77,8 @@ import Units
         #expect(sidecar.name == "web-sidecar-proxy" && sidecar.kind == "connect-proxy" && sidecar.port == 21_000)
         #expect(sidecar.tags == ["v1"])
         let proxy =
-            #"{"DestinationServiceID":"web-1","DestinationServiceName":"web","LocalServiceAddress":"127.0.0.1","#
-            + #""LocalServicePort":8080}"#
+            #"{"DestinationServiceID":"web-1","DestinationServiceName":"web","Expose":{},"#
+            + #""LocalServiceAddress":"127.0.0.1","LocalServicePort":8080,"MeshGateway":{},"Mode":""}"#
         #expect(Array(sidecar.proxyJson) == Array(proxy.utf8))
         let check = try #require(await agent.state().checks.first)
         #expect(
