@@ -12,7 +12,7 @@ struct Room {
     var testRooms: [String] = []
     var testProducts: [Target.Dependency] = []
     var kind: Kind = .library
-    enum Kind { case library, executable, c }
+    enum Kind { case library, executable, c, system }
 }
 
 func product(_ name: String, _ package: String) -> Target.Dependency { .product(name: name, package: package) }
@@ -50,6 +50,7 @@ let rooms: [Room] = [
         name: "Replica", rooms: ["Units", "PersistentMap", "Protocol", "Raft", "Registry"], products: [deque, protobuf]),
     // I/O
     Room(name: "CFaultVFS", tested: false, kind: .c),
+    Room(name: "CZlib", tested: false, kind: .system),
     Room(
         name: "Storage", rooms: ["Units", "Protocol", "Raft", "Registry"], products: [grdb, crypto],
         testRooms: ["FaultDisk"]),
@@ -73,7 +74,7 @@ let rooms: [Room] = [
         testProducts: [nioCore, nioPosix]),
     // faces
     Room(
-        name: "HTTPAPI", rooms: ["Units", "Filter", "Protocol", "Registry", "Cluster", "LocalAgent"],
+        name: "HTTPAPI", rooms: ["Units", "Filter", "Protocol", "Registry", "CZlib", "Cluster", "LocalAgent"],
         products: [hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging]),
     Room(
         name: "DNSServer", rooms: ["Units", "Protocol", "DNSCodec", "Registry", "Cluster"],
@@ -144,6 +145,8 @@ for room in rooms where wanted?.contains(room.name) ?? true {
         targets.append(.executableTarget(name: room.name, dependencies: below, path: path, swiftSettings: settings))
     case .c:
         targets.append(.target(name: room.name, path: path, linkerSettings: [.linkedLibrary("sqlite3")]))
+    case .system:
+        targets.append(.systemLibrary(name: room.name, path: path))
     }
     if room.tested, named?.contains(room.name) ?? true {
         let own = Target.Dependency(stringLiteral: room.name)

@@ -12,6 +12,10 @@ struct APIError: Error, Sendable, Equatable {
     var closes = false
     /// Nothing was put into the log for this request.
     var isNotPlaced = false
+    /// Refused before a route was looked for.
+    var isRouted = true
+    /// A refused read of the catalog, of sessions: as if there were no leader.
+    var isMarked = false
 
     init(_ status: Int, _ text: String, retryAfter: Int? = nil) {
         self.status = status
@@ -19,11 +23,20 @@ struct APIError: Error, Sendable, Equatable {
         self.retryAfter = retryAfter
     }
 
+    /// The same, with the headers that Consul's reads have even when they are refused.
+    var marked: APIError {
+        var error = self
+        error.isMarked = true
+        return error
+    }
+
     var response: APIResponse {
         var response = APIResponse.text(self.status, self.text)
         if let retryAfter = self.retryAfter { response.headers.append(("Retry-After", String(retryAfter))) }
         response.closes = self.closes
         response.isNotPlaced = self.isNotPlaced
+        response.isRouted = self.isRouted
+        if self.isMarked { response.mark = ReadMark(index: 1, knownLeader: false, lastContact: .zero) }
         return response
     }
 }
@@ -77,5 +90,10 @@ extension APIError {
     }
 
     static let missingKey = APIError(400, "Missing key name")
+    static let unprintable = {
+        var error = APIError(400, "")
+        error.isRouted = false
+        return error
+    }()
     static let clientGone = APIError(499, "client closed the connection")
 }

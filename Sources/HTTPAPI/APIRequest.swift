@@ -52,7 +52,11 @@ struct APIRequest: Sendable {
     var token: String
     /// Who the authorizer says is asking.
     var identity = ""
-    var acceptsText = false
+    /// `Accept`; "" when none.
+    var accept = ""
+    var acceptsGzip = false
+    /// `Cache-Control`; "" when none.
+    var cacheControl = ""
     /// `X-Consul-Namespace`; refused like `?ns`.
     var namespace = ""
     var body: ByteBuffer
@@ -62,6 +66,8 @@ struct APIRequest: Sendable {
     var connection: ConnectionSignal?
     /// How the client, or the agent that forwarded this write, numbers it.
     var number: RequestNumber?
+    /// `Last-Event-ID`, of a client that comes back to a stream; "" when none.
+    var lastEventID = ""
     /// `Idempotency-Key`; "" when none.
     var idempotencyKey = ""
     /// Node name of the agent that forwarded this request; nil when it came to us directly.
@@ -76,6 +82,8 @@ struct APIRequest: Sendable {
 
     /// What follows the route's pattern, as text: a name or an id.
     var restText: String { String(decoding: self.rest, as: UTF8.self) }
+
+    var acceptsText: Bool { self.accept.hasPrefix("text/plain") }
 
     var isPretty: Bool { !self.query.isEmpty && self.query.has("pretty") }
 

@@ -11,6 +11,8 @@ struct ReadMark: Sendable, Equatable {
     var lastContact: Nanoseconds
     /// `X-Consul-Effective-Consistency`; catalog and health reads alone have it.
     var consistency: StaticString?
+    /// A cache might have answered (`?cached`). The state that did is at hand, and of this moment.
+    var isCached = false
 
     static func == (left: ReadMark, right: ReadMark) -> Bool {
         left.index == right.index && left.knownLeader == right.knownLeader && left.lastContact == right.lastContact
@@ -25,7 +27,7 @@ extension ReadMark {
 }
 
 struct APIResponse: Sendable {
-    enum Content: Sendable { case none, json, text, plain, gzip }
+    enum Content: Sendable { case none, json, text, plain, prometheus, gzip }
 
     var status: Int
     var content: Content
@@ -39,6 +41,8 @@ struct APIResponse: Sendable {
     var closes = false
     /// Nothing was put into the log for this request; an agent is told so.
     var isNotPlaced = false
+    /// A route's answer, which may come compressed (`Vary`); other answers never do.
+    var isRouted = true
 
     init(status: Int = 200, content: Content = .none, body: ByteBuffer = ByteBuffer(), mark: ReadMark? = nil) {
         self.status = status
@@ -81,10 +85,16 @@ struct APIResponse: Sendable {
         case .json: add("Content-Type", "", "application/json")
         case .text: add("Content-Type", "", "text/plain; charset=utf-8")
         case .plain: add("Content-Type", "", "text/plain")
+        case .prometheus: add("Content-Type", "", "text/plain; version=0.0.4; charset=utf-8")
         case .gzip: add("Content-Type", "", "application/x-gzip")
         }
         if !defaultPolicy.isEmpty { add("X-Consul-Default-Acl-Policy", "", defaultPolicy) }
+        if self.isRouted { add("Vary", "", "Accept-Encoding") }
         if let mark = self.mark {
+            if mark.isCached {
+                add("Age", "", "0")
+                add("X-Cache", "", "HIT")
+            }
             if let consistency = mark.consistency {
                 add("X-Consul-Effective-Consistency", "", consistency.description)
             }

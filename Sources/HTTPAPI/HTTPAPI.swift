@@ -16,6 +16,7 @@ public final class HTTPAPI: Sendable {
     let agent: any LocalAgentAccess
     let snapshot: any SnapshotAccess
     let debug: any DebugAccess
+    let process: any ProcessAccess
     public let settings: HTTPAPISettings
     let authorizer: any Authorizer
     let logger: Logger
@@ -28,23 +29,25 @@ public final class HTTPAPI: Sendable {
     /// `settings` must be valid.
     public convenience init(
         cluster: any ClusterAccess, agent: any LocalAgentAccess, snapshot: any SnapshotAccess,
-        debug: any DebugAccess = NoDebugAccess(), settings: HTTPAPISettings = HTTPAPISettings(),
-        authorizer: any Authorizer = AllowAll(), logger: Logger
+        debug: any DebugAccess = NoDebugAccess(), process: any ProcessAccess = NoProcessAccess(),
+        settings: HTTPAPISettings = HTTPAPISettings(), authorizer: any Authorizer = AllowAll(), logger: Logger
     ) {
         self.init(
-            cluster: cluster, agent: agent, snapshot: snapshot, debug: debug, settings: settings,
+            cluster: cluster, agent: agent, snapshot: snapshot, debug: debug, process: process, settings: settings,
             authorizer: authorizer, logger: logger, surroundings: .process)
     }
 
     package init(
         cluster: any ClusterAccess, agent: any LocalAgentAccess, snapshot: any SnapshotAccess,
-        debug: any DebugAccess = NoDebugAccess(), settings: HTTPAPISettings = HTTPAPISettings(),
-        authorizer: any Authorizer = AllowAll(), logger: Logger, surroundings: ClusterSurroundings
+        debug: any DebugAccess = NoDebugAccess(), process: any ProcessAccess = NoProcessAccess(),
+        settings: HTTPAPISettings = HTTPAPISettings(), authorizer: any Authorizer = AllowAll(), logger: Logger,
+        surroundings: ClusterSurroundings
     ) {
         self.cluster = cluster
         self.agent = agent
         self.snapshot = snapshot
         self.debug = debug
+        self.process = process
         self.settings = settings
         self.authorizer = authorizer
         self.logger = logger
@@ -92,6 +95,9 @@ public final class HTTPAPI: Sendable {
     func respond(to request: APIRequest) async -> APIResponse {
         let response: APIResponse
         do throws(APIError) {
+            if !request.query.isEmpty, request.query.has("stream") {
+                return try await ChangeStream(self, request).response()
+            }
             switch try self.way(of: request) {
             case .answer(let answer): response = answer
             case .forward(let request): response = try await self.forward(request)
@@ -118,6 +124,9 @@ public final class HTTPAPI: Sendable {
     }
 
     func way(of request: APIRequest) throws(APIError) -> Way {
+        if self.settings.refusesUnprintablePaths, !isPrintable(request.path) {
+            return .answer(APIError.unprintable.response)
+        }
         guard let (entry, matched) = self.routes.find(request.path) else { return .answer(self.unknown(request.path)) }
         if request.method == .options {
             return .answer(APIResponse.empty.with("Allow", entry.allow))
@@ -130,6 +139,7 @@ public final class HTTPAPI: Sendable {
         request.matched = matched
         try self.refuseEnterpriseParameters(request)
         try request.takeIdempotencyKey()
+        if !route.isLocal { try request.checkCacheControl() }
         if route.isLocal {
             // A server's own registrations and life are no business of its agents.
             if request.isFromAgent && !route.isOpenToAgents { throw APIError(403, "this route is not open to agents") }
@@ -137,7 +147,8 @@ public final class HTTPAPI: Sendable {
             if !self.cluster.identity.isServer { return .forward(request) }
             let datacenter = request.query.first("dc") ?? ""
             if !datacenter.isEmpty && datacenter != self.cluster.identity.datacenter {
-                throw APIError(500, "No path to datacenter")
+                let error = APIError(500, "No path to datacenter")
+                throw route.isMarkedRead ? error.marked : error
             }
         }
         request.identity = try self.authorize(request, route)
@@ -157,11 +168,13 @@ public final class HTTPAPI: Sendable {
 
     private func unknown(_ path: [UInt8]) -> APIResponse {
         let isAPI = String(decoding: path, as: UTF8.self).contains("/v1/")
-        return .text(
+        var response = APIResponse.text(
             404,
             isAPI
                 ? "Invalid URL path: not a recognized HTTP API endpoint"
                 : "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'")
+        response.isRouted = false
+        return response
     }
 
     private func refuseEnterpriseParameters(_ request: APIRequest) throws(APIError) {

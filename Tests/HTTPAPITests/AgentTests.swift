@@ -18,7 +18,7 @@ import Units
 
     private func registerWeb() async {
         let reply = await self.register(#"{"Name":"w","Port":80,"Tags":["x"],"Check":{"TTL":"10s"},"Meta":{"a":"b"}}"#)
-        #expect(reply.full == "200\nX-Consul-Default-Acl-Policy: allow\n\n")
+        #expect(reply.full == "200\nX-Consul-Default-Acl-Policy: allow\nVary: Accept-Encoding\n\n")
     }
 
     @Test func servicesAndChecksAreShownByID() async {
@@ -242,7 +242,14 @@ import Units
         for field in fields { #expect(field.value.kind == "object" || field.value.isNull) }
         #expect(reply.body.contains(#""Server":true,"Version":"1.22.1""#))
         #expect(reply.body.contains(#""DNSPort":8600"#))
-        #expect(reply.body.contains(#""Stats":{"agent":{"check_ttls":"1"}}"#))
+        #expect(
+            reply.body.contains(
+                #""Stats":{"agent":{"check_monitors":"0","check_ttls":"0","checks":"0","services":"0","out_of_sync":"0"}}"#
+            ))
+        _ = await self.register(#"{"Name":"w","Check":{"TTL":"10s"}}"#)
+        #expect(
+            await self.desk.get("/v1/agent/self").body.contains(
+                #""check_ttls":"1","checks":"1","services":"1""#))
     }
 
     @Test func versionMembersAndMetricsAreShown() async {
@@ -258,5 +265,17 @@ import Units
         #expect(metrics.contains(#"{"Name":"serai.http.agent.reads","Count":2,"Sum":2,"Labels":{}}"#))
         let text = await self.desk.get("/v1/agent/metrics?format=prometheus").body
         #expect(text.contains("# TYPE serai_raft_applied gauge\nserai_raft_applied 12.0\n"))
+    }
+
+    @Test(
+        arguments: [
+            ("application/openmetrics-text; version=1.0.0, text/plain;version=0.0.4;q=0.5", true),
+            ("text/plain;version=0.4.0", true), ("text/plain; version=0.0.4; charset=utf-8", true),
+            ("text/plain", false), ("application/json", false), ("*/*", false),
+        ])
+    func aScraperNamesTheFormatOfMetrics(_ accept: String, _ isText: Bool) async {
+        let reply = await self.desk.ask("GET", "/v1/agent/metrics", headers: [("Accept", accept)])
+        #expect(reply["Content-Type"] == (isText ? "text/plain; version=0.0.4; charset=utf-8" : "application/json"))
+        #expect(reply.body.hasPrefix(isText ? "# TYPE" : "{"))
     }
 }

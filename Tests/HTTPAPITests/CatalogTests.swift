@@ -43,6 +43,7 @@ private let serviceCheckJSON =
                 200
                 Content-Type: application/json
                 X-Consul-Default-Acl-Policy: allow
+                Vary: Accept-Encoding
                 X-Consul-Effective-Consistency: leader
                 X-Consul-Index: 11
                 X-Consul-Knownleader: true
@@ -196,5 +197,40 @@ private let serviceCheckJSON =
         _ = await self.desk.put(
             "/v1/catalog/register", #"{"Node":"n","Address":"1.1.1.1","Service":{"Service":"a/b c"}}"#)
         #expect(await self.desk.get("/v1/catalog/service/a%2Fb%20c").body.contains(#""ServiceName":"a/b c""#))
+    }
+
+    @Test func anUpstreamIsShownWithItsDefaults() async {
+        let service =
+            #"{"Service":"p","Kind":"connect-proxy","Port":2,"Proxy":{"DestinationServiceName":"w","#
+            + #""Upstreams":[{"destination_name":"db","LocalBindPort":9}]}}"#
+        let body = #"{"Node":"y","Address":"1.1.1.1","Service":"# + service + "}"
+        #expect(await self.desk.put("/v1/catalog/register", body).short == "200 true")
+        let upstream =
+            #"{"DestinationType":"","DestinationName":"db","Datacenter":"","LocalBindPort":9,"Config":null,"MeshGateway":{}}"#
+        #expect(
+            await self.desk.get("/v1/catalog/service/p").body.contains(
+                #""ServiceProxy":{"DestinationServiceName":"w","Mode":"","Upstreams":["# + upstream
+                    + #"],"MeshGateway":{},"Expose":{}}"#))
+        let local = service.replacing(#""Service":"p""#, with: #""Name":"p""#)
+        #expect(await self.desk.put("/v1/agent/service/register", local).short == "200 ")
+        #expect(
+            await self.desk.get("/v1/agent/service/p").body.contains(
+                #""Proxy":{"DestinationServiceName":"w","Upstreams":[{"DestinationType":"service","DestinationName":"db","#
+                    + #""LocalBindPort":9,"MeshGateway":{}}],"MeshGateway":{},"Expose":{}}"#))
+    }
+
+    @Test func theNodesChecksComeFirstAndNoServiceHasAnEmptyTag() async throws {
+        let more =
+            #"{"Node":"x","Address":"1.1.1.1","SkipNodeUpdate":true,"Check":{"CheckID":"a","ServiceID":"s1","Name":"a"}}"#
+        #expect(await self.desk.put("/v1/catalog/register", more).short == "200 true")
+        let body = await self.desk.get("/v1/health/service/s1").body
+        let places = ["\"node check\"", "\"CheckID\":\"a\"", "\"svc check\""].map {
+            body.firstRange(of: $0)?.lowerBound
+        }
+        #expect(places.allSatisfy { $0 != nil })
+        #expect(places.compactMap { $0 } == places.compactMap { $0 }.sorted())
+        #expect(await self.desk.get("/v1/health/service/s1?tag=").body == "[]")
+        #expect(await self.desk.get("/v1/catalog/service/s1?tag=").body == "[]")
+        #expect(await self.desk.get("/v1/catalog/service/s1?tag=V1").body != "[]")
     }
 }

@@ -1,7 +1,9 @@
 import Cluster
 import HTTPAPI
 import Logging
+import NIOCore
 import Protocol
+import Synchronization
 import Testing
 import Units
 
@@ -10,6 +12,7 @@ struct Desk {
     let cluster: FakeCluster
     let agent = FakeAgent()
     let snapshot = FakeSnapshot()
+    let process = FakeProcess()
     let api: HTTPAPI
 
     init(
@@ -18,8 +21,9 @@ struct Desk {
     ) {
         self.cluster = cluster
         self.api = HTTPAPI(
-            cluster: cluster, agent: self.agent, snapshot: self.snapshot, debug: FakeDebug(), settings: settings,
-            authorizer: authorizer, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+            cluster: cluster, agent: self.agent, snapshot: self.snapshot, debug: FakeDebug(), process: self.process,
+            settings: settings, authorizer: authorizer,
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
 
     func ask(
@@ -105,6 +109,49 @@ struct FakeDebug: DebugAccess {
                 flaw: "its description is damaged"),
         ]
     }
+}
+
+/// A log that tests write.
+final class FakeProcess: ProcessAccess {
+    final class Follower: LogFollower {
+        let lines = AsyncStream.makeStream(of: ByteBuffer.self)
+        let onEnd: @Sendable () -> Void
+        init(onEnd: @escaping @Sendable () -> Void) { self.onEnd = onEnd }
+        deinit { self.onEnd() }
+        func next() async -> ByteBuffer? {
+            var iterator = self.lines.stream.makeAsyncIterator()
+            return await iterator.next()
+        }
+    }
+
+    private struct State {
+        var writers: [AsyncStream<ByteBuffer>.Continuation] = []
+        var asked: [String] = []
+        var ended = 0
+        var isFull = false
+    }
+
+    private let state = Mutex(State())
+    var asked: [String] { self.state.withLock { $0.asked } }
+    var ended: Int { self.state.withLock { $0.ended } }
+
+    func refuse() { self.state.withLock { $0.isFull = true } }
+
+    func log(_ line: String) {
+        for writer in self.state.withLock({ $0.writers }) { writer.yield(ByteBuffer(string: line + "\n")) }
+    }
+
+    func followLog(_ level: Logger.Level, asJSON: Bool) -> (any LogFollower)? {
+        if self.state.withLock({ $0.isFull }) { return nil }
+        let follower = Follower { [weak self] in self?.state.withLock { $0.ended += 1 } }
+        self.state.withLock {
+            $0.asked.append("\(level) \(asJSON)")
+            $0.writers.append(follower.lines.continuation)
+        }
+        return follower
+    }
+
+    func host() async -> JSONValue { .object([.init(name: "Memory", value: .null)]) }
 }
 
 /// Looks every few milliseconds until the condition holds; false when it did not within five seconds.

@@ -151,7 +151,7 @@ final class FakeAgent: LocalAgentAccess {
     func description() async -> AgentDescription {
         AgentDescription(
             version: "1.22.1", revision: "abc", buildDate: "2026-01-01T00:00:00Z",
-            stats: [("agent", [("check_ttls", "1")])])
+            stats: [("agent", [("out_of_sync", "0")])])
     }
 
     func metrics() async -> [Metric] { [Metric(kind: .gauge, name: "serai.raft.applied", value: 12)] }

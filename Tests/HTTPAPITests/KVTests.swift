@@ -12,6 +12,7 @@ import Testing
                 200
                 Content-Type: application/json
                 X-Consul-Default-Acl-Policy: allow
+                Vary: Accept-Encoding
                 X-Consul-ModifyIndex: 11
 
                 true
@@ -27,6 +28,7 @@ import Testing
                 200
                 Content-Type: application/json
                 X-Consul-Default-Acl-Policy: allow
+                Vary: Accept-Encoding
                 X-Consul-Index: 11
                 X-Consul-Knownleader: true
                 X-Consul-Lastcontact: 0

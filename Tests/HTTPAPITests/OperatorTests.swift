@@ -100,6 +100,7 @@ import Units
                 200
                 Content-Type: application/x-gzip
                 X-Consul-Default-Acl-Policy: allow
+                Vary: Accept-Encoding
                 X-Consul-Index: 42
                 X-Consul-Knownleader: true
                 X-Consul-Lastcontact: 0

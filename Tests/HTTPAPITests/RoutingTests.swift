@@ -22,6 +22,7 @@ import Testing
                 405
                 Content-Type: text/plain; charset=utf-8
                 X-Consul-Default-Acl-Policy: allow
+                Vary: Accept-Encoding
                 Allow: \(allow)
 
                 method \(method) not allowed
@@ -59,6 +60,7 @@ import Testing
                 200
                 Content-Type: application/json
                 X-Consul-Default-Acl-Policy: allow
+                Vary: Accept-Encoding
 
                 "10.0.0.1:8300"
                 """)

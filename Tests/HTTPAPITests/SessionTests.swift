@@ -27,6 +27,7 @@ import Testing
                 200
                 Content-Type: application/json
                 X-Consul-Default-Acl-Policy: allow
+                Vary: Accept-Encoding
                 X-Consul-Index: 13
                 X-Consul-Knownleader: true
                 X-Consul-Lastcontact: 0

@@ -10,18 +10,8 @@ import Units
 @Suite struct SocketTests {
     let desk = Desk()
 
-    /// Runs `body` against a listener on a free port of the loopback.
     private func serving(_ desk: Desk, _ body: @Sendable @escaping (Int) async throws -> Void) async throws {
-        let ports = AsyncStream<Int>.makeStream()
-        let listener = desk.api.makeListener(host: "127.0.0.1", port: 0) { ports.continuation.yield($0) }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await listener.run() }
-            var iterator = ports.stream.makeAsyncIterator()
-            let port = try #require(await iterator.next())
-            try await body(port)
-            try await listener.shutdown()
-            try await group.waitForAll()
-        }
+        try await desk.serving(body)
     }
 
     @Test func requestsOnOneConnectionAreAnsweredInOrder() async throws {
@@ -37,6 +27,7 @@ import Units
                     HTTP/1.1 200 OK
                     Content-Type: application/json
                     X-Consul-Default-Acl-Policy: allow
+                    Vary: Accept-Encoding
                     X-Consul-ModifyIndex: 11
                     Content-Length: 4
 
@@ -48,6 +39,7 @@ import Units
                     HTTP/1.1 200 OK
                     Content-Type: text/plain
                     X-Consul-Default-Acl-Policy: allow
+                    Vary: Accept-Encoding
                     X-Consul-Index: 11
                     X-Consul-Knownleader: true
                     X-Consul-Lastcontact: 0
@@ -385,119 +377,21 @@ import Units
             }
         }
     }
-}
 
-/// A connection that sends bytes and reads answers.
-private actor Client {
-    struct Response {
-        var head: String
-        var body: String
-
-        /// With plain line ends and without the only header that changes.
-        var withoutDate: String {
-            let lines = self.head.split(separator: "\r\n").filter { !$0.hasPrefix("Date: ") }
-            return lines.joined(separator: "\n") + "\n\n" + self.body
-        }
-    }
-
-    private let channel: any Channel
-    private let inbound: AsyncThrowingStream<ByteBuffer, any Error>
-    private var buffered = ByteBuffer()
-
-    init(port: Int, reads: Bool = true) async throws {
-        let (stream, continuation) = AsyncThrowingStream<ByteBuffer, any Error>.makeStream()
-        self.inbound = stream
-        self.channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .channelOption(.autoRead, value: reads)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(Collector(continuation))
-                }
+    @Test func aStreamOfMetricsEndsWithItsClientOrTheServer() async throws {
+        let desk = self.desk
+        try await self.serving(desk) { port in
+            let gone = try await Client(port: port)
+            let staying = try await Client(port: port)
+            for client in [gone, staying] {
+                try await client.send("GET /v1/agent/metrics/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+                #expect(try await client.head().hasPrefix("HTTP/1.1 200 OK\r\n"))
+                _ = try await client.line()
+                #expect(try await client.line() == "{")
+                #expect(try await client.line().hasPrefix(#"    "Timestamp": "#))
             }
-            .connect(host: "127.0.0.1", port: port).get()
-    }
-
-    private final class Collector: ChannelInboundHandler {
-        typealias InboundIn = ByteBuffer
-        let continuation: AsyncThrowingStream<ByteBuffer, any Error>.Continuation
-        init(_ continuation: AsyncThrowingStream<ByteBuffer, any Error>.Continuation) {
-            self.continuation = continuation
+            try await gone.close()
         }
-        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            self.continuation.yield(self.unwrapInboundIn(data))
-        }
-        func channelInactive(context: ChannelHandlerContext) { self.continuation.finish() }
-        func errorCaught(context: ChannelHandlerContext, error: any Error) { self.continuation.finish() }
-    }
-
-    func send(_ text: String) async throws {
-        try await self.channel.writeAndFlush(ByteBuffer(string: text)).get()
-    }
-
-    /// Also when the server closed first.
-    func close() async throws {
-        do {
-            try await self.channel.close().get()
-        } catch ChannelError.alreadyClosed {
-            return
-        }
-    }
-
-    /// False at the end of the stream.
-    private func more() async throws -> Bool {
-        var iterator = self.inbound.makeAsyncIterator()
-        guard var piece = try await iterator.next() else { return false }
-        self.buffered.writeBuffer(&piece)
-        return true
-    }
-
-    func readSome() { self.channel.read() }
-
-    func startReading() async throws {
-        try await self.channel.setOption(.autoRead, value: true).get()
-    }
-
-    var isGone: Bool { !self.channel.isActive }
-
-    func isAtEnd() async throws -> Bool {
-        if self.buffered.readableBytes > 0 { return false }
-        return try await !self.more()
-    }
-
-    /// All up to the end of the stream.
-    func rest() async throws -> String {
-        while try await self.more() {}
-        return self.buffered.readString(length: self.buffered.readableBytes) ?? ""
-    }
-
-    func line() async throws -> String {
-        while true {
-            let view = self.buffered.readableBytesView
-            if let end = view.firstIndex(of: UInt8(ascii: "\n")) {
-                let line = self.buffered.readString(length: end - view.startIndex + 1) ?? ""
-                return String(line.unicodeScalars.filter { $0 != "\r" && $0 != "\n" }.map(Character.init))
-            }
-            guard try await self.more() else { throw ChannelError.eof }
-        }
-    }
-
-    func head() async throws -> String {
-        var head = ""
-        while true {
-            let line = try await self.line()
-            if line.isEmpty { return head }
-            head += line + "\r\n"
-        }
-    }
-
-    func response(withBody: Bool = true) async throws -> Response {
-        let head = try await self.head()
-        guard withBody, let field = head.split(separator: "\r\n").first(where: { $0.hasPrefix("Content-Length: ") }),
-            let length = Int(field.dropFirst(16))
-        else { return Response(head: head, body: "") }
-        while self.buffered.readableBytes < length {
-            guard try await self.more() else { throw ChannelError.eof }
-        }
-        return Response(head: head, body: self.buffered.readString(length: length) ?? "")
+        // The listener has shut down: it waits for its connections.
     }
 }

@@ -1,13 +1,13 @@
 import Cluster
 import LocalAgent
-import NIOCore
 import Registry
 import Units
 
 /// The rest of `/v1/agent/…`: the process itself (Consul's API page Agent).
 enum AgentHandlers {
     static func description(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        let description = await api.agent.description()
+        var description = await api.agent.description()
+        Self.count(await api.agent.state(), into: &description)
         let member = await api.agent.members(wide: false).first { $0.name == api.cluster.identity.nodeName }
         return .json(request, capacity: 4096) { writer in
             writer.object { writer in
@@ -63,6 +63,14 @@ enum AgentHandlers {
             writer.field("NodeID", identity.nodeUUID)
             writer.field("AdvertiseAddrLAN", identity.advertiseAddress)
             writer.field("ACLDefaultPolicy", api.settings.defaultPolicy)
+            writer.key("ACLsEnabled")
+            writer.bool(false)
+            writer.field("DefaultQueryTime", GoDuration.format(api.settings.defaultWait))
+            writer.field("MaxQueryTime", GoDuration.format(api.settings.maximumWait))
+            writer.field("SessionTTLMin", GoDuration.format(description.sessionTTLMinimum ?? .zero))
+            writer.key("NodeMeta")
+            writer.mapOrEmpty(.init(description.nodeMeta))
+            writer.field("Revision", description.revision)
             writer.key("ServerMode")
             writer.bool(identity.isServer)
             writer.key("ConnectEnabled")
@@ -75,6 +83,21 @@ enum AgentHandlers {
             let address = "\(identity.advertiseAddress):\(identity.dnsPort)"
             writer.strings(identity.dnsPort > 0 ? ["tcp://\(address)", "udp://\(address)"] : [])
             writer.field("Version", description.version)
+        }
+    }
+
+    /// What is registered here, among the agent's own numbers.
+    private static func count(_ state: LocalState, into description: inout AgentDescription) {
+        let counts: [(name: String, value: Int)] = [
+            ("check_monitors", state.checks.count { $0.type == "script" || $0.type == "docker" }),
+            ("check_ttls", state.checks.count { $0.type == "ttl" }), ("checks", state.checks.count),
+            ("services", state.services.count),
+        ]
+        let values = counts.map { (name: $0.name, value: String($0.value)) }
+        if let place = description.stats.firstIndex(where: { $0.section == "agent" }) {
+            description.stats[place].values.insert(contentsOf: values, at: 0)
+        } else {
+            description.stats.insert(("agent", values), at: 0)
         }
     }
 
@@ -106,6 +129,9 @@ enum AgentHandlers {
 
     static func members(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         try request.refuseFilter()
+        if !["", "_all"].contains(request.query["segment"]) {
+            throw APIError(500, "Network segments are not supported in this version of Consul")
+        }
         let wide = try request.flag("wan") ?? false
         let members = await api.agent.members(wide: wide)
         return .json(request, capacity: members.count * 400) { writer in
@@ -162,66 +188,5 @@ enum AgentHandlers {
             throw APIError(error)
         }
         return .empty
-    }
-
-    // MARK: metrics
-
-    static func metrics(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        var metrics = await api.agent.metrics()
-        for (part, count) in api.counters.snapshot() {
-            metrics.append(Metric(kind: .counter, name: "serai.http.\(part.name).reads", value: Double(count.reads)))
-            metrics.append(Metric(kind: .counter, name: "serai.http.\(part.name).writes", value: Double(count.writes)))
-            metrics.append(
-                Metric(kind: .counter, name: "serai.http.\(part.name).refused", value: Double(count.refused)))
-        }
-        metrics.append(Metric(kind: .gauge, name: "serai.http.waiting", value: Double(api.waitingCount)))
-        if request.query["format"] == "prometheus" { return self.prometheus(metrics) }
-        return .json(request, capacity: 8192) { writer in
-            writer.object { writer in
-                writer.field("Timestamp", HTTPDate.goText(second: HTTPDate.now))
-                writer.key("Gauges")
-                writer.array(metrics.filter { $0.kind == .gauge }) { self.gauge($1, &$0) }
-                writer.key("Points")
-                writer.array { _ in }
-                writer.key("Counters")
-                writer.array(metrics.filter { $0.kind == .counter }) { self.counter($1, &$0) }
-                writer.key("Samples")
-                writer.array { _ in }
-            }
-        }
-    }
-
-    private static func gauge(_ metric: Metric, _ writer: inout JSONWriter) {
-        writer.object {
-            $0.field("Name", metric.name)
-            $0.key("Value")
-            $0.number(metric.value)
-            $0.key("Labels")
-            $0.object { _ in }
-        }
-    }
-
-    /// Totals since the start, in Consul's shape: `Sum` is the total.
-    private static func counter(_ metric: Metric, _ writer: inout JSONWriter) {
-        writer.object { writer in
-            writer.field("Name", metric.name)
-            for name: StaticString in ["Count", "Sum"] {
-                writer.key(name)
-                writer.number(metric.value)
-            }
-            writer.key("Labels")
-            writer.object { _ in }
-        }
-    }
-
-    /// The text format of Prometheus, version 0.0.4.
-    private static func prometheus(_ metrics: [Metric]) -> APIResponse {
-        var body = ByteBuffer()
-        for metric in metrics {
-            var name = String(metric.name.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "_" })
-            if metric.kind == .counter { name += "_total" }
-            body.writeString("# TYPE \(name) \(metric.kind == .gauge ? "gauge" : "counter")\n\(name) \(metric.value)\n")
-        }
-        return APIResponse(content: .plain, body: body)
     }
 }

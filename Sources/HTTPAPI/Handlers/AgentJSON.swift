@@ -30,7 +30,7 @@ extension JSONWriter {
             writer.bool(row.enableTagOverride)
             if !row.proxyJSON.isEmpty {
                 writer.key("Proxy")
-                writer.raw(json: row.proxyJSON)
+                writer.agentProxy(row.proxyJSON)
             }
             if !row.connectJSON.isEmpty {
                 writer.key("Connect")
@@ -39,6 +39,28 @@ extension JSONWriter {
             writer.field("Datacenter", datacenter)
             writer.optionalField("ContentHash", contentHash)
         }
+    }
+
+    /// The agent leaves out what an upstream does not say; the catalog spells it out.
+    private mutating func agentProxy(_ json: [UInt8]) {
+        guard case .object(var fields)? = try? JSONValue.parse(json) else { return self.raw(json: json) }
+        fields.removeAll { $0 == .init(name: "Mode", value: .string("")) }
+        for position in fields.indices where fields[position].name == "Upstreams" {
+            guard case .array(let upstreams) = fields[position].value else { continue }
+            fields[position].value = .array(
+                upstreams.map { upstream in
+                    guard case .object(let fields) = upstream else { return upstream }
+                    return .object(
+                        fields.filter { field in
+                            switch field.name {
+                            case "Datacenter": field.value != .string("")
+                            case "Config": field.value != .null
+                            default: true
+                            }
+                        })
+                })
+        }
+        self.value(.object(fields))
     }
 
     mutating func agentCheck(_ check: LogCheck, in state: LocalState) {

@@ -23,6 +23,7 @@ extension LogNode {
 extension LogService {
     init(_ fields: JSONFields) throws(JSONError) {
         self.init()
+        try fields.refuseEnterpriseFields(tellingWhy: true)
         self.id = try fields.string("ID")
         self.name = try fields.string("Service")
         self.kind = try fields.string("Kind")
@@ -50,6 +51,7 @@ extension LogService {
 extension LogCheck {
     init(_ fields: JSONFields) throws(JSONError) {
         self.init()
+        try fields.refuseEnterpriseFields(tellingWhy: true)
         self.node = try fields.string("Node")
         self.id = try fields.string("CheckID")
         self.name = try fields.string("Name")
@@ -72,19 +74,20 @@ extension LogCheck {
 /// they came. Equal blocks give equal bytes, so that registering one again changes nothing.
 enum CanonicalJSON {
     /// A service's `Proxy`. Empty bytes when it says nothing.
-    static func proxy(_ value: JSONValue) -> [UInt8] {
+    /// - Parameter destinationType: of an upstream that gives none; an agent fills in `service`, the catalog nothing.
+    static func proxy(_ value: JSONValue, destinationType: String = "") -> [UInt8] {
         guard case .object(let fields) = value, !fields.isEmpty else { return [] }
         var ordered = self.order(fields, by: self.proxyFields)
         if ordered.isEmpty { return [] }
-        // Go writes these three whatever they hold.
-        let always: [(name: String, empty: JSONValue)] = [
-            ("Mode", .string("")), ("MeshGateway", .object([])), ("Expose", .object([])),
-        ]
-        for (name, empty) in always where !ordered.contains(where: { $0.name == name }) {
-            let later = self.proxyFields.drop { $0 != name }
-            let place = ordered.firstIndex { later.contains($0.name) || !self.proxyFields.contains($0.name) }
-            ordered.insert(.init(name: name, value: empty), at: place ?? ordered.count)
+        if let place = ordered.firstIndex(where: { $0.name == "Upstreams" }),
+            case .array(let upstreams) = ordered[place].value
+        {
+            ordered[place].value = .array(upstreams.map { self.upstream($0, destinationType) })
         }
+        // Go writes these three whatever they hold.
+        self.supply(
+            [("Mode", .string("")), ("MeshGateway", .object([])), ("Expose", .object([]))], to: &ordered,
+            self.proxyFields)
         return self.bytes(.object(ordered))
     }
 
@@ -92,6 +95,34 @@ enum CanonicalJSON {
         "DestinationServiceName", "DestinationServiceID", "LocalServiceAddress", "LocalServicePort",
         "LocalServiceSocketPath", "Mode", "TransparentProxy", "Config", "Upstreams", "MeshGateway", "Expose",
     ]
+
+    private static func upstream(_ value: JSONValue, _ destinationType: String) -> JSONValue {
+        guard case .object(let fields) = value else { return value }
+        var ordered = self.order(fields, by: self.upstreamFields)
+        self.supply(
+            [
+                ("DestinationType", .string(destinationType)), ("DestinationName", .string("")),
+                ("Datacenter", .string("")), ("Config", .null), ("MeshGateway", .object([])),
+            ], to: &ordered, self.upstreamFields)
+        return .object(ordered)
+    }
+
+    private static let upstreamFields = [
+        "DestinationType", "DestinationNamespace", "DestinationPartition", "DestinationPeer", "DestinationName",
+        "Datacenter", "LocalBindAddress", "LocalBindPort", "LocalBindSocketPath", "LocalBindSocketMode", "Config",
+        "MeshGateway",
+    ]
+
+    /// Puts the defaults that are missing where their names stand in `names`.
+    private static func supply(
+        _ defaults: [(name: String, value: JSONValue)], to ordered: inout [JSONValue.Field], _ names: [String]
+    ) {
+        for (name, value) in defaults where !ordered.contains(where: { $0.name == name }) {
+            let later = names.drop { $0 != name }
+            let place = ordered.firstIndex { later.contains($0.name) || !names.contains($0.name) }
+            ordered.insert(.init(name: name, value: value), at: place ?? ordered.count)
+        }
+    }
 
     /// A service's `Connect`, without the sidecar that it may ask for.
     static func connect(_ value: JSONValue) -> [UInt8] {

@@ -1,4 +1,5 @@
 import Cluster
+import LocalAgent
 import Protocol
 import Registry
 import Units
@@ -21,6 +22,7 @@ enum CatalogHandlers {
 
     private static func decodeRegister(_ json: JSONValue, datacenter: String) throws(JSONError) -> LogRegister {
         let fields = try JSONFields(json, type: "structs.RegisterRequest")
+        try fields.refuseEnterpriseFields(tellingWhy: true)
         var register = LogRegister()
         register.node = try LogNode(fields, metaName: "NodeMeta", defaultDatacenter: datacenter)
         register.skipNodeUpdate = try fields.bool("SkipNodeUpdate")
@@ -47,6 +49,11 @@ enum CatalogHandlers {
         if !node.id.isEmpty && node.id.utf8.count != 36 {
             throw APIError(500, "Bad node ID: uuid string is wrong length")
         }
+        if register.checks.contains(where: { $0.id.isEmpty }) {
+            throw APIError(
+                500,
+                "failed inserting check: failed inserting check: object missing primary index on node \"\(node.name)\"")
+        }
         guard register.hasService else { return }
         let service = register.service
         if service.name.isEmpty {
@@ -57,12 +64,14 @@ enum CatalogHandlers {
                     : "Must provide service name with ID")
         }
         if ["0.0.0.0", "::", "[::]"].contains(service.address) { throw APIError(500, "Invalid service address") }
+        if let problem = MeshRules(service).problem { throw APIError(500, problem) }
     }
 
     static func deregister(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         var datacenter = ""
         let deregister = try request.decode { json throws(JSONError) in
             let fields = try JSONFields(json, type: "structs.DeregisterRequest")
+            try fields.refuseEnterpriseFields(tellingWhy: true)
             var deregister = LogDeregister()
             deregister.node = try fields.string("Node")
             deregister.serviceID = try fields.string("ServiceID")
@@ -116,7 +125,8 @@ enum CatalogHandlers {
     static func service(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let name = request.restText
         if name.isEmpty { throw APIError(400, "Missing service name") }
-        let tags = request.query.all("tag").filter { !$0.isEmpty }
+        // An empty one matches no service.
+        let tags = request.query.all("tag")
         let meta = MetaFilter(request.query)
         let query: (Registry) throws(APIError) -> Answer<[CatalogInstance]> = {
             $0.instances(ofService: name, tags: tags)

@@ -14,6 +14,7 @@ public enum DefinitionDecoder {
 
     private static func service(_ fields: JSONFields) throws(JSONError) -> ServiceDefinition {
         var service = ServiceDefinition()
+        try fields.refuseEnterpriseFields()
         service.id = try fields.string("ID")
         service.name = try fields.string("Name")
         service.kind = try fields.string("Kind")
@@ -39,7 +40,7 @@ public enum DefinitionDecoder {
         for check in try fields.objects("Checks", type: "structs.CheckType") ?? [] {
             service.checks.append(try self.check(check))
         }
-        if let proxy = fields["Proxy"] { service.proxyJSON = CanonicalJSON.proxy(proxy) }
+        if let proxy = fields["Proxy"] { service.proxyJSON = CanonicalJSON.proxy(proxy, destinationType: "service") }
         if let connect = fields["Connect"] {
             service.connectJSON = CanonicalJSON.connect(connect)
             let block = try JSONFields(connect, type: "structs.ServiceConnect", snake: true)
@@ -52,6 +53,7 @@ public enum DefinitionDecoder {
 
     private static func check(_ fields: JSONFields) throws(JSONError) -> CheckDefinition {
         var check = CheckDefinition()
+        try fields.refuseEnterpriseFields()
         check.id = try fields.string("CheckID")
         if check.id.isEmpty { check.id = try fields.string("ID") }
         check.name = try fields.string("Name")

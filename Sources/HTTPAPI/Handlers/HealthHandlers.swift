@@ -7,7 +7,7 @@ enum HealthHandlers {
     static func service(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let name = try self.serviceName(request)
         let passing = try request.flag("passing") ?? false
-        let tags = request.query.isEmpty ? [] : request.query.all("tag").filter { !$0.isEmpty }
+        let tags = request.query.isEmpty ? [] : request.query.all("tag")
         let meta = MetaFilter(request.query)
         let query: (Registry) throws(APIError) -> Answer<[ServiceHealth]> = {
             $0.health(ofService: name, tags: tags, passingOnly: passing)

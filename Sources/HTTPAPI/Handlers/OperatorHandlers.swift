@@ -5,6 +5,11 @@ import Units
 
 /// `/v1/operator/…` (Consul's API pages Snapshot, Operator).
 enum OperatorHandlers {
+    /// Consul's would be 200 ms; heartbeats alone come more seldom here, so a server counts as reachable for a second.
+    static let lastContactThreshold = Nanoseconds.seconds(1)
+    /// Entries that a server may be behind the leader.
+    static let maximumTrailingLogs: UInt64 = 250
+
     private static func status(_ api: HTTPAPI) async throws(APIError) -> PeerRaftStatus {
         do throws(ClusterError) {
             return try await api.cluster.raftStatus()
@@ -147,11 +152,10 @@ private struct Server {
     /// Entries behind the leader.
     var lag: UInt64
 
-    /// Consul's autopilot defaults: last_contact_threshold would be 200 ms; heartbeats alone come more seldom here, so
-    /// a server counts as reachable for a second.
-    var isReachable: Bool { self.isLeader || self.lastContact <= .seconds(1) }
-    /// max_trailing_logs 250.
-    var isHealthy: Bool { self.isReachable && !self.isQuarantined && self.lag <= 250 }
+    var isReachable: Bool { self.isLeader || self.lastContact <= OperatorHandlers.lastContactThreshold }
+    var isHealthy: Bool {
+        self.isReachable && !self.isQuarantined && self.lag <= OperatorHandlers.maximumTrailingLogs
+    }
 
     var uuid: String { NodeID(self.member.id).uuid }
 

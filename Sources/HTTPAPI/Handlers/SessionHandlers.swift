@@ -29,6 +29,7 @@ enum SessionHandlers {
         var behavior = ""
         var create = try request.decode { json throws(JSONError) in
             let fields = try JSONFields(json, type: "structs.Session")
+            try fields.refuseEnterpriseFields(tellingWhy: true)
             if let value = fields["Behavior"] {
                 guard case .string(let text) = value else {
                     throw fields.mismatch(value, "Behavior", "structs.SessionBehavior")
@@ -134,7 +135,12 @@ enum SessionHandlers {
     }
 
     static func info(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        let id = try self.id(request)
+        let id: String
+        do throws(APIError) {
+            id = try self.id(request)
+        } catch {
+            throw error.status == 500 ? error.marked : error
+        }
         return try await api.read(request, { $0.session(id) }) { session, mark in
             .json(request, mark: mark) { writer in
                 writer.array { writer in

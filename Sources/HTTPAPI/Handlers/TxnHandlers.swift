@@ -8,34 +8,58 @@ enum TxnHandlers {
     static func run(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         var decoder = TxnDecoder(settings: api.settings, datacenter: api.cluster.identity.datacenter)
         let txn = try decoder.decode(request)
-        if !decoder.errors.isEmpty {
-            var result = LogTxnResult()
-            result.errors = decoder.errors
-            return self.reply(request, result, nil)
-        }
-        if Registry.isReadOnly(txn) {
+        if decoder.errors.isEmpty ? Registry.isReadOnly(txn) : !decoder.hasWrites {
             let options = try ReadOptions(request.query, api.settings)
             let view = try await api.view(options.consistency)
             let mark = ReadMark(index: nil, knownLeader: view.knownLeader, lastContact: view.lastContact)
-            return self.reply(request, view.registry.query(txn), mark)
+            let result = decoder.errors.isEmpty ? view.registry.query(txn) : self.refusal(decoder.errors)
+            return self.reply(request, result, view.registry, mark)
         }
+        if !decoder.errors.isEmpty { return self.reply(request, self.refusal(decoder.errors), nil, nil) }
         var command = LogCommand()
         command.kind = .txn(txn)
         guard case .txn(let result)? = try await api.propose(command, request).kind else {
             throw APIError(500, "unexpected result of a transaction")
         }
-        return self.reply(request, result, nil)
+        return self.reply(request, result, api.cluster.currentView?.registry, nil)
     }
 
-    private static func reply(_ request: APIRequest, _ result: LogTxnResult, _ mark: ReadMark?) -> APIResponse {
+    private static func refusal(_ errors: [LogTxnError]) -> LogTxnResult {
+        var result = LogTxnResult()
+        result.errors = errors
+        return result
+    }
+
+    /// - Parameter mark: of a transaction that only reads; it stands in the body, too.
+    private static func reply(
+        _ request: APIRequest, _ result: LogTxnResult, _ registry: Registry?, _ mark: ReadMark?
+    ) -> APIResponse {
         .json(request, status: result.errors.isEmpty ? 200 : 409, mark: mark) { writer in
             writer.object { writer in
                 writer.key("Results")
-                if result.errors.isEmpty { writer.array(result.rows) { $0.txnRow($1) } } else { writer.null() }
+                if result.errors.isEmpty {
+                    writer.array(result.rows) { $0.txnRow($1, among: result.rows, registry) }
+                } else {
+                    writer.null()
+                }
                 writer.key("Errors")
                 if result.errors.isEmpty { writer.null() } else { writer.array(result.errors) { $0.txnError($1) } }
+                if let mark { writer.readMark(mark) }
             }
         }
+    }
+
+    /// The tags of a check's service, which the message of a check does not carry: as this transaction left them, else as
+    /// they are.
+    fileprivate static func tags(of check: LogCheck, among rows: [LogTxnRow], _ registry: Registry?) -> [String] {
+        if check.serviceID.isEmpty { return [] }
+        for row in rows.reversed() {
+            if case .service(let row)? = row.kind, row.node == check.node, row.service.id == check.serviceID {
+                return row.service.tags
+            }
+        }
+        let services = registry?.nodeServices(check.node).value?.services
+        return services?.first { $0.id == check.serviceID }?.tags ?? []
     }
 }
 
@@ -48,7 +72,18 @@ extension JSONWriter {
         }
     }
 
-    fileprivate mutating func txnRow(_ row: LogTxnRow) {
+    /// Consul's QueryMeta: index and consistency are not told here.
+    fileprivate mutating func readMark(_ mark: ReadMark) {
+        self.key("Index")
+        self.number(0)
+        self.key("LastContact")
+        self.number(mark.lastContact.rawValue)
+        self.key("KnownLeader")
+        self.bool(mark.knownLeader)
+        self.field("ConsistencyLevel", "")
+    }
+
+    fileprivate mutating func txnRow(_ row: LogTxnRow, among rows: [LogTxnRow], _ registry: Registry?) {
         self.object { writer in
             switch row.kind {
             case .kv(let pair)?:
@@ -70,7 +105,8 @@ extension JSONWriter {
                 writer.service(service)
             case .check(let row)?:
                 writer.key("Check")
-                writer.check(HealthCheck(shown: row.check, row.indexes.create, row.indexes.modify))
+                let tags = TxnHandlers.tags(of: row.check, among: rows, registry)
+                writer.check(HealthCheck(shown: row.check, tags: tags, row.indexes.create, row.indexes.modify))
             case nil: break
             }
         }
@@ -93,6 +129,8 @@ private struct TxnDecoder {
     let settings: HTTPAPISettings
     let datacenter: String
     var errors: [LogTxnError] = []
+    /// One of the operations, noted in `errors` or not, is no read.
+    private(set) var hasWrites = false
 
     init(settings: HTTPAPISettings, datacenter: String) {
         self.settings = settings
@@ -170,12 +208,17 @@ private struct TxnDecoder {
             return nil
         }
         kv.verb = known
+        if !Self.readVerbs.contains(known) { self.hasWrites = true }
         if kv.key.isEmpty && kv.verb != .kvDeleteTree {
             self.refuse(position, "Must provide key")
             return nil
         }
         return kv
     }
+
+    private static let readVerbs: [LogKVVerb] = [
+        .kvGet, .kvGetOrEmpty, .kvGetTree, .kvCheckIndex, .kvCheckSession, .kvCheckNotExists,
+    ]
 
     private static let kvVerbs: [String: LogKVVerb] = [
         "set": .kvSet, "cas": .kvCas, "lock": .kvLock, "unlock": .kvUnlock, "get": .kvGet,
@@ -188,6 +231,7 @@ private struct TxnDecoder {
         -> LogRowVerb?
     {
         let verb = try fields.string("Verb")
+        if ["set", "cas", "delete", "delete-cas"].contains(verb) { self.hasWrites = true }
         switch verb {
         case "get": return .rowGet
         case "set": return .rowSet
@@ -235,6 +279,7 @@ private struct TxnDecoder {
         var operation = LogTxnSession()
         operation.deleteID = try fields.object("Session", type: "api.Session")?.string("ID") ?? ""
         let verb = try fields.string("Verb")
+        self.hasWrites = true
         if verb != "delete" {
             self.refuse(position, "unknown Session verb \"\(verb)\"")
             return nil

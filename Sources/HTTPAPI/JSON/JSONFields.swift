@@ -29,6 +29,16 @@ struct JSONFields {
         }
     }
 
+    /// Everyone is in the namespace and the partition `default`; others are for Consul's enterprise edition.
+    /// - Parameter why: whether the error says so, or names the field alone; Consul's routes differ.
+    func refuseEnterpriseFields(tellingWhy why: Bool = false) throws(JSONError) {
+        for (name, what) in [("Namespace", "Namespaces"), ("Partition", "Partitions")] {
+            guard let value = self[name], value != .string(""), value != .string("default") else { continue }
+            throw JSONError(
+                "json: unknown field \"\(name)\"" + (why ? " - \(what) are a Consul Enterprise feature" : ""))
+        }
+    }
+
     /// Nil when absent or `null`.
     subscript(name: String) -> JSONValue? {
         for field in self.fields.reversed() where self.matches(field.name, name) {

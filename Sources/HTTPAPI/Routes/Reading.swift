@@ -81,7 +81,10 @@ extension HTTPAPI {
             }
         }
         var mark = ReadMark(view, index: answer.index)
-        if isCatalog { mark.consistency = options.consistencyName }
+        if isCatalog {
+            mark.consistency = options.consistencyName
+            mark.isCached = request.query.has("cached")
+        }
         return try reply(answer.value, mark)
     }
 

@@ -26,6 +26,11 @@ struct Route: Sendable {
         return route
     }
 
+    /// A read whose answer has the headers of a read however it ends.
+    var isMarkedRead: Bool {
+        self.method == .get && [.node, .service, .session].contains(self.resource)
+    }
+
     /// The same route, open to agents.
     var openToAgents: Route {
         var route = self
@@ -110,8 +115,14 @@ struct RouteTable: Sendable {
     }
 
     func find(_ path: [UInt8]) -> (entry: Entry, matched: Int)? {
-        for entry in self.entries[Self.bucket(path)] {
-            if let matched = entry.match(path) { return (entry, matched) }
+        let entries = self.entries[Self.bucket(path)]
+        for entry in entries {
+            guard let matched = entry.match(path) else { continue }
+            // `/v1/acl/policy` is a route of its own beside `/v1/acl/policy/*`.
+            if matched < entry.pattern.count, let own = entries.first(where: { !$0.isPrefix && $0.pattern == path }) {
+                return (own, matched)
+            }
+            return (entry, matched)
         }
         return nil
     }

@@ -34,22 +34,33 @@ extension RouteTable {
             .post("/v1/operator/raft/transfer-leader", of: .operator, OperatorHandlers.transferLeader),
             .put("/v1/operator/raft/transfer-leader", of: .operator, OperatorHandlers.transferLeader),
             .get("/v1/operator/autopilot/health", of: .operator, OperatorHandlers.autopilotHealth),
+            .get("/v1/operator/autopilot/configuration", of: .operator, AutopilotHandlers.configuration),
+            .put("/v1/operator/autopilot/configuration", of: .operator, AutopilotHandlers.configure),
+            .get("/v1/operator/keyring", of: .operator, AutopilotHandlers.keyring),
+            .post("/v1/operator/keyring", of: .operator, AutopilotHandlers.keyring),
+            .put("/v1/operator/keyring", of: .operator, AutopilotHandlers.keyring),
+            .delete("/v1/operator/keyring", of: .operator, AutopilotHandlers.keyring),
+            .get("/v1/operator/usage", of: .operator, AutopilotHandlers.usage),
+
+            .get("/v1/internal/ui/nodes", of: .node, UIHandlers.nodes),
+            .get("/v1/internal/ui/node/*", of: .node, UIHandlers.node),
+            .get("/v1/internal/ui/services", of: .service, UIHandlers.services),
+            .get("/v1/internal/ui/gateway-services-nodes/*", of: .service, UIHandlers.gatewayServices),
 
             .get("/v1/snapshot", of: .operator, SnapshotHandlers.save),
             .put("/v1/snapshot", of: .operator, SnapshotHandlers.restore),
         ],
         local: [
             .get("/", of: .status, StatusHandlers.root),
-            .get("/v1/acl/*", of: .status, StatusHandlers.accessListsDisabled),
-            .put("/v1/acl/*", of: .status, StatusHandlers.accessListsDisabled),
-            .post("/v1/acl/*", of: .status, StatusHandlers.accessListsDisabled),
-            .delete("/v1/acl/*", of: .status, StatusHandlers.accessListsDisabled),
             .get("/v1/catalog/datacenters", of: .status, CatalogHandlers.datacenters),
 
             .get("/v1/agent/self", of: .agent, AgentHandlers.description),
             .get("/v1/agent/version", of: .agent, AgentHandlers.version),
             .get("/v1/agent/members", of: .agent, AgentHandlers.members).openToAgents,
-            .get("/v1/agent/metrics", of: .agent, AgentHandlers.metrics),
+            .get("/v1/agent/metrics", of: .agent, MetricsHandlers.metrics),
+            .get("/v1/agent/metrics/stream", of: .agent, MetricsHandlers.stream),
+            .get("/v1/agent/monitor", of: .agent, ProcessHandlers.monitor),
+            .get("/v1/agent/host", of: .operator, ProcessHandlers.host),
             .put("/v1/agent/join/*", of: .agent, AgentHandlers.join),
             .put("/v1/agent/leave", of: .agent, AgentHandlers.leave),
             .put("/v1/agent/force-leave/*", of: .agent, AgentHandlers.forceLeave).openToAgents,
@@ -74,5 +85,5 @@ extension RouteTable {
             .put("/v1/agent/check/warn/*", of: .agent, AgentCheckHandlers.warn),
             .put("/v1/agent/check/fail/*", of: .agent, AgentCheckHandlers.fail),
             .put("/v1/agent/check/update/*", of: .agent, AgentCheckHandlers.update),
-        ])
+        ] + accessLists)
 }

@@ -187,7 +187,9 @@ extension HTTPAPI {
 
     private func decode(_ answer: PeerHTTPResponse) -> APIResponse {
         var response = APIResponse(status: Int(answer.status), body: ByteBuffer(bytes: answer.body))
-        for header in answer.headers where !equalsIgnoringCase(header.name.utf8, "x-consul-default-acl-policy".utf8) {
+        for header in answer.headers {
+            // These two go with every answer.
+            if ["X-Consul-Default-Acl-Policy", "Vary"].contains(header.name) { continue }
             if header.name == ForwardedHeader.notPlaced {
                 response.isNotPlaced = true
             } else {

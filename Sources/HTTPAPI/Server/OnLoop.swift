@@ -16,7 +16,14 @@ extension HTTPAPI {
         guard isKey, case .success(let request) = self.request(head, body: body, stream: nil, connection: nil) else {
             return false
         }
-        return self.respondOnLoop(to: request, loop, reply)
+        if !request.acceptsGzip { return self.respondOnLoop(to: request, loop, reply) }
+        return self.respondOnLoop(to: request, loop) { response in
+            if response.body.readableBytes <= APIResponse.compressedOnLoopMax { return reply(response.compressed) }
+            Task(executorPreference: self.surroundings.executor ?? globalConcurrentExecutor) {
+                let compressed = response.compressed
+                loop.execute { reply(compressed) }
+            }
+        }
     }
 
     func respondOnLoop(

@@ -45,11 +45,18 @@ extension HTTPAPI {
         case .success(let parsed): request = parsed
         case .failure(let error): return error.response
         }
-        if request.isQuick { return await self.respond(to: request) }
         // A long list must not hold up the other connections of this one's event loop.
-        return await withTaskExecutorPreference(self.surroundings.executor ?? globalConcurrentExecutor) {
-            await self.respond(to: request)
+        let elsewhere = self.surroundings.executor ?? globalConcurrentExecutor
+        if !request.isQuick {
+            return await withTaskExecutorPreference(elsewhere) {
+                let response = await self.respond(to: request)
+                return request.acceptsGzip ? response.compressed : response
+            }
         }
+        let response = await self.respond(to: request)
+        if !request.acceptsGzip { return response }
+        if response.body.readableBytes <= APIResponse.compressedOnLoopMax { return response.compressed }
+        return await withTaskExecutorPreference(elsewhere) { response.compressed }
     }
 
     func request(
@@ -63,6 +70,7 @@ extension HTTPAPI {
             case .path:
                 var refusal = APIError(400, "400 Bad Request")
                 refusal.closes = true
+                refusal.isRouted = false
                 return .failure(refusal)
             case .query: return .failure(APIError(500, ""))
             }
@@ -79,7 +87,7 @@ extension APIRequest {
     /// One key, and nothing to wait for but the cluster: microseconds of work.
     var isQuick: Bool {
         guard self.path.hasPrefix("/v1/kv/") else { return false }
-        return self.query.isEmpty || !["recurse", "keys", "index"].contains { self.query.has($0) }
+        return self.query.isEmpty || !["recurse", "keys", "index", "stream"].contains { self.query.has($0) }
     }
 }
 
@@ -105,13 +113,19 @@ extension APIRequest {
         for (name, value) in headers {
             switch name.utf8.count {
             case 6 where equalsIgnoringCase(name.utf8, "accept".utf8):
-                self.acceptsText = value.hasPrefix("text/plain")
+                self.accept = value
             case 13 where equalsIgnoringCase(name.utf8, "authorization".utf8):
                 bearer = Self.bearer(value)
+            case 13 where equalsIgnoringCase(name.utf8, "cache-control".utf8):
+                self.cacheControl = value
+            case 13 where equalsIgnoringCase(name.utf8, "last-event-id".utf8):
+                self.lastEventID = value
             case 14 where equalsIgnoringCase(name.utf8, "x-consul-token".utf8):
                 header = value
             case 15 where equalsIgnoringCase(name.utf8, "idempotency-key".utf8):
                 self.idempotencyKey = value
+            case 15 where equalsIgnoringCase(name.utf8, "accept-encoding".utf8):
+                self.acceptsGzip = gzipIsAccepted(value)
             case 18 where equalsIgnoringCase(name.utf8, "x-consul-namespace".utf8) && !value.isEmpty:
                 self.namespace = value
             default: break
