@@ -243,7 +243,9 @@ public struct DNSMessage: Hashable, Sendable {
     /// additional) up to the first that has no room, so additional records go first, the last before the others; then
     /// authority; then answers from the end. The OPT record always stays. TC is set when an answer or an authority
     /// record was left out, and not for additional ones alone (RFC 2181 §9).
-    public func encoded(limit: Int = 65_535) throws(DNSCodecError) -> [UInt8] {
-        try DNSWriter.write(self, limit: max(512, min(limit, 65_535)))
+    ///
+    /// - Parameter compressing: false writes every name out, for clients that can't read pointers.
+    public func encoded(limit: Int = 65_535, compressing: Bool = true) throws(DNSCodecError) -> [UInt8] {
+        try DNSWriter.write(self, limit: max(512, min(limit, 65_535)), compressing: compressing)
     }
 }

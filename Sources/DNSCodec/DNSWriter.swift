@@ -5,8 +5,12 @@ struct DNSWriter {
     /// Where a (folded) run of labels stands in `bytes`; only offsets that a pointer's fourteen bits can name.
     private var offsets: [ArraySlice<UInt8>: Int] = [:]
 
-    static func write(_ message: DNSMessage, limit: Int) throws(DNSCodecError) -> [UInt8] {
+    /// False: every name is written out.
+    private var compresses = true
+
+    static func write(_ message: DNSMessage, limit: Int, compressing: Bool) throws(DNSCodecError) -> [UInt8] {
         var writer = DNSWriter()
+        writer.compresses = compressing
         let extensionBytes = try message.extension.map { (value) throws(DNSCodecError) in
             try DNSWriter.optRecord(value, responseCode: message.responseCode)
         }
@@ -156,6 +160,11 @@ struct DNSWriter {
 
     /// Writes the labels up to the longest ending that stands in the message already, then a pointer to that.
     private mutating func name(_ name: DNSName, compressed: Bool) {
+        guard self.compresses else {
+            self.bytes.append(contentsOf: name.wire)
+            self.bytes.append(0)
+            return
+        }
         let folded = name.wire.map(DNSName.fold)
         var position = 0
         while position < folded.count {

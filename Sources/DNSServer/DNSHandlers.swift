@@ -52,6 +52,7 @@ final class StreamAnswerer: ChannelDuplexHandler {
     private var wantsRead = false
     private var inputClosed = false
     private var idle: Scheduled<Void>?
+    private var lastAnswer: EventLoopFuture<Void>?
 
     init(maximumQuerySize: Int, idleTimeout: TimeAmount, answer: @escaping @Sendable ([UInt8]) async -> [UInt8]) {
         self.maximumQuerySize = maximumQuerySize
@@ -135,7 +136,7 @@ final class StreamAnswerer: ChannelDuplexHandler {
             var frame = context.channel.allocator.buffer(capacity: bytes.count + 2)
             frame.writeInteger(UInt16(bytes.count))
             frame.writeBytes(bytes)
-            context.writeAndFlush(self.wrapOutboundOut(frame), promise: nil)
+            self.lastAnswer = context.writeAndFlush(self.wrapOutboundOut(frame))
         }
         self.startIdle(context)
         self.goOn(context)
@@ -151,7 +152,14 @@ final class StreamAnswerer: ChannelDuplexHandler {
     }
 
     private func closeIfDone(_ context: ChannelHandlerContext) {
-        if self.inputClosed { context.close(promise: nil) }
+        guard self.inputClosed else { return }
+        guard let last = self.lastAnswer else {
+            context.close(promise: nil)
+            return
+        }
+        // Answers may still wait for room in the socket; closing would throw them away.
+        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        last.whenComplete { _ in bound.value.close(promise: nil) }
     }
 
     private func startIdle(_ context: ChannelHandlerContext) {

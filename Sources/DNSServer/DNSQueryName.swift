@@ -27,7 +27,9 @@ enum DNSTarget: Equatable {
         } else if let position = lowered.lastIndex(where: {
             Keyword(rawValue: $0) != nil || Self.laterKeywords.contains($0)
         }) {
-            let isHere = Self.isHere(lowered[(position + 1)...], here)
+            // An address in a name means the same everywhere.
+            let isSelfContained = lowered[position] == Keyword.addr.rawValue && lowered.count - position <= 2
+            let isHere = isSelfContained || Self.isHere(lowered[(position + 1)...], here)
             if isHere, let keyword = Keyword(rawValue: lowered[position]) {
                 self = Self.target(keyword, Array(labels[..<position]))
             } else {

@@ -7,40 +7,70 @@ import Units
 ///
 /// Rules (Consul's DNS reference): instances with a critical check of their own or of their node are left out; what is
 /// left is shuffled. No such name, or no instance left: NXDOMAIN. A name without a record of the type asked: NOERROR
-/// without answers. Both carry the SOA. Other domains are refused. Nothing is recursive.
+/// without answers. Both carry the SOA. Other domains are refused, or left to recursors.
 public struct DNSResponder: Sendable {
     let settings: DNSSettings
+    private let cache: AnswerCache
 
-    public init(settings: DNSSettings) { self.settings = settings }
+    public init(settings: DNSSettings) {
+        self.settings = settings
+        self.cache = AnswerCache(limit: settings.answerCache)
+    }
 
     /// - Parameters:
     ///   - seed: decides the order of instances; another one for each question.
     ///   - wallTime: seconds since 1970; the SOA's serial.
     /// - Returns: the answer; empty when the packet must stay without one (no header, or itself an answer).
     public func answer(packet: [UInt8], overTCP: Bool, view: ReadView, seed: UInt64, wallTime: UInt32) -> [UInt8] {
+        switch self.begin(packet: packet, overTCP: overTCP, view: view, seed: seed, wallTime: wallTime) {
+        case .answer(let bytes): bytes
+        case .draft(let draft): self.finish(draft)
+        }
+    }
+
+    /// What can be said from the state, and what it leaves open.
+    enum Beginning: Sendable {
+        case answer([UInt8])
+        case draft(DNSDraft)
+    }
+
+    func begin(packet: [UInt8], overTCP: Bool, view: ReadView, seed: UInt64, wallTime: UInt32) -> Beginning {
         let query: DNSMessage
-        switch DNSResponder.read(packet) {
+        switch self.read(packet) {
         case .question(let message): query = message
-        case .answer(let bytes): return bytes
+        case .answer(let bytes): return .answer(bytes)
         }
         var work = ResponderWork(
-            settings: self.settings, registry: view.registry, question: query.questions[0],
+            settings: self.settings, registry: view.registry, cache: self.cache, question: query.questions[0],
             isPlainUDP: !overTCP && query.extension == nil, order: ShuffleOrder(seed: seed), wallTime: wallTime)
         work.run()
-        var response = DNSResponder.frame(for: query, code: work.code)
+        var response = self.frame(for: query, code: work.code)
         response.authoritative = work.isOurs
+        response.truncated = work.wasLimited && self.settings.marksLimitedAnswers
         response.answers = work.answers
         response.authority = work.authority
         response.additional = work.additional
-        return DNSResponder.encode(response, query: query, overTCP: overTCP, settings: self.settings)
+        return .draft(
+            DNSDraft(
+                query: query, response: response, overTCP: overTCP, isForeign: work.isForeign, aliases: work.aliases,
+                hosts: work.hosts))
+    }
+
+    func finish(_ draft: DNSDraft) -> [UInt8] {
+        self.encode(draft.response, query: draft.query, overTCP: draft.overTCP)
+    }
+
+    /// Nil where the packet is no question that could be passed on.
+    func question(in packet: [UInt8]) -> DNSMessage? {
+        if case .question(let query) = self.read(packet) { query } else { nil }
     }
 
     /// The answer when there is no state to answer from.
     public func failure(packet: [UInt8], overTCP: Bool) -> [UInt8] {
-        switch DNSResponder.read(packet) {
+        switch self.read(packet) {
         case .question(let query):
-            let response = DNSResponder.frame(for: query, code: .serverFailure)
-            return DNSResponder.encode(response, query: query, overTCP: overTCP, settings: self.settings)
+            let response = self.frame(for: query, code: .serverFailure)
+            return self.encode(response, query: query, overTCP: overTCP)
         case .answer(let bytes): return bytes
         }
     }
@@ -51,7 +81,7 @@ public struct DNSResponder: Sendable {
     }
 
     /// A query with exactly one question of a class and an EDNS version that we know; else what to answer at once.
-    private static func read(_ packet: [UInt8]) -> Reading {
+    private func read(_ packet: [UInt8]) -> Reading {
         guard let header = DNSMessage.header(of: packet), !header.isResponse else { return .answer([]) }
         guard header.opcode == 0 else { return .answer(self.bare(header, .notImplemented)) }
         guard let query = try? DNSMessage(decoding: packet), query.questions.count == 1 else {
@@ -61,24 +91,24 @@ public struct DNSResponder: Sendable {
         if let version = query.extension?.version, version != 0 { code = .badVersion }
         let question = query.questions[0]
         if question.class != .internet && question.class != .any { code = code ?? .refused }
-        if question.type == .axfr { code = code ?? .refused }
+        if question.type == .axfr { code = code ?? .notImplemented }
         guard let code else { return .question(query) }
         return .answer(
             (try? self.frame(for: query, code: code).encoded(limit: 512)) ?? self.bare(header, .serverFailure))
     }
 
     /// A header alone.
-    private static func bare(_ header: DNSMessage, _ code: DNSResponseCode) -> [UInt8] {
+    private func bare(_ header: DNSMessage, _ code: DNSResponseCode) -> [UInt8] {
         let response = DNSMessage(
             id: header.id, isResponse: true, opcode: header.opcode, recursionDesired: header.recursionDesired,
             responseCode: code)
         return (try? response.encoded(limit: 512)) ?? []
     }
 
-    private static func frame(for query: DNSMessage, code: DNSResponseCode) -> DNSMessage {
+    private func frame(for query: DNSMessage, code: DNSResponseCode) -> DNSMessage {
         var response = DNSMessage(
-            id: query.id, isResponse: true, recursionDesired: query.recursionDesired, responseCode: code,
-            questions: query.questions)
+            id: query.id, isResponse: true, recursionDesired: query.recursionDesired,
+            recursionAvailable: self.settings.offersRecursion, responseCode: code, questions: query.questions)
         response.extension = query.extension.map { asked in
             // A client's subnet comes back with a scope of 0: the answer does not depend on it (RFC 7871 §7.2.1).
             let subnets = asked.options.filter {
@@ -94,15 +124,29 @@ public struct DNSResponder: Sendable {
         return response
     }
 
-    private static func encode(
-        _ response: DNSMessage, query: DNSMessage, overTCP: Bool, settings: DNSSettings
+    private func encode(
+        _ response: DNSMessage, query: DNSMessage, overTCP: Bool
     ) -> [UInt8] {
         var limit = 65_535
-        if !overTCP { limit = max(512, min(Int(query.extension?.payloadSize ?? 512), settings.maximumUDPPayload)) }
+        if !overTCP { limit = max(512, min(Int(query.extension?.payloadSize ?? 512), self.settings.maximumUDPPayload)) }
         // The records are of our own making; one that can't be written (a name in the catalog that no DNS name can
         // hold was left out before) would be our mistake, and the client hears of a failure.
-        return (try? response.encoded(limit: limit)) ?? self.bare(query, .serverFailure)
+        return (try? response.encoded(limit: limit, compressing: self.settings.compressesNames))
+            ?? self.bare(query, .serverFailure)
     }
+}
+
+/// An answer before it is written: what recursors know may still be added.
+struct DNSDraft: Sendable {
+    let query: DNSMessage
+    var response: DNSMessage
+    let overTCP: Bool
+    /// The catalog knows nothing of the name: recursors are asked instead.
+    let isForeign: Bool
+    /// Names of others whose addresses belong to the answers.
+    let aliases: [DNSName]
+    /// Names of others whose addresses belong beside them.
+    let hosts: [DNSName]
 }
 
 /// The order of one answer: Fisher–Yates over SplitMix64.

@@ -7,17 +7,21 @@ import Registry
 import Synchronization
 import Units
 
-/// Listens for DNS over UDP and TCP. A server answers from its own state, however old (`?stale`, as Consul's DNS does);
-/// an agent hands the packet to its server.
+/// Listens for DNS over UDP and TCP. A server answers from its own state, however old unless told otherwise (`?stale`, as
+/// Consul's DNS does); an agent hands the packet to its server. Names that are not ours go to the recursors.
 public final class DNSServer: Sendable {
-    private let responder: DNSResponder
-    private let listener: DNSListenerSettings
-    private let cluster: any ClusterAccess
+    /// What answers from the state; a reload puts another in its place.
+    var responder: DNSResponder { self.present.withLock { $0 } }
+    private let present: Mutex<DNSResponder>
+    let listener: DNSListenerSettings
+    let cluster: any ClusterAccess
     private let group: any EventLoopGroup
-    private let logger: Logger
-    private let seed: @Sendable () -> UInt64
-    private let wallTime: @Sendable () -> UInt32
+    let logger: Logger
+    let seed: @Sendable () -> UInt64
+    let wallTime: @Sendable () -> UInt32
     private let connections: Connections
+    /// Nil: there are none.
+    let recursors: Recursors?
     private let state = Mutex(State())
 
     private struct State {
@@ -34,7 +38,11 @@ public final class DNSServer: Sendable {
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, logger: Logger,
         seed: @escaping @Sendable () -> UInt64, wallTime: @escaping @Sendable () -> UInt32
     ) {
-        self.responder = DNSResponder(settings: settings)
+        var settings = settings
+        settings.offersRecursion = !listener.recursion.recursors.isEmpty
+        self.present = Mutex(DNSResponder(settings: settings))
+        self.recursors =
+            settings.offersRecursion ? Recursors(settings: listener.recursion, group: group, seed: seed) : nil
         self.listener = listener
         self.cluster = cluster
         self.group = group
@@ -44,19 +52,12 @@ public final class DNSServer: Sendable {
         self.connections = Connections(limit: listener.maximumConnections)
     }
 
-    /// One packet's answer; empty when it gets none. What a server gives its agents' forwarded packets, too.
-    public func answer(packet: [UInt8], overTCP: Bool) async -> [UInt8] {
-        do {
-            if self.cluster.identity.isServer {
-                let view = try await self.cluster.view(.stale, timeout: self.listener.viewTimeout)
-                return self.responder.answer(
-                    packet: packet, overTCP: overTCP, view: view, seed: self.seed(), wallTime: self.wallTime())
-            }
-            return try await self.cluster.forward(dns: packet, overTCP: overTCP)
-        } catch {
-            self.logger.debug("a DNS question could not be answered", metadata: ["error": "\(error)"])
-            return self.responder.failure(packet: packet, overTCP: overTCP)
-        }
+    /// Answers by other settings from now on; whom to ask about names of others stays as it was at the start.
+    public func take(_ settings: DNSSettings) {
+        var settings = settings
+        settings.offersRecursion = self.recursors != nil
+        let responder = DNSResponder(settings: settings)
+        self.present.withLock { $0 = responder }
     }
 
     // MARK: - life cycle

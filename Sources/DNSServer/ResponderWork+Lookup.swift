@@ -12,4 +12,13 @@ extension ResponderWork {
     func lookup(nodesAt address: IPAddress) -> [Node] {
         self.registry.allNodes().value.filter { IPAddress($0.address) == address }
     }
+
+    /// Names of services with an instance that has this address for its own.
+    func lookup(servicesAt address: IPAddress) -> [String] {
+        let found = self.registry.services { instance in
+            let own = instance.service.address
+            return !own.isEmpty && IPAddress(own) == address
+        }
+        return found.value.map(\.name)
+    }
 }

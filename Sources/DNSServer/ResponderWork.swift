@@ -6,6 +6,7 @@ import Units
 struct ResponderWork {
     let settings: DNSSettings
     let registry: Registry
+    let cache: AnswerCache?
     let question: DNSQuestion
     /// Over UDP without EDNS: the answer limit holds.
     let isPlainUDP: Bool
@@ -20,13 +21,23 @@ struct ResponderWork {
     var additional: [DNSRecord] = []
     /// The domain that was asked: the one or its alternative.
     var domain: DNSName
+    /// Nothing that the catalog knows of: recursors may know better.
+    var isForeign = false
+    /// The UDP answer limit left instances out.
+    var wasLimited = false
+    /// Host names outside our zones that answers stand for, and that locations name.
+    var aliases: [DNSName] = []
+    var hosts: [DNSName] = []
+    /// How many aliases led here.
+    var depth = 0
 
     init(
-        settings: DNSSettings, registry: Registry, question: DNSQuestion, isPlainUDP: Bool, order: ShuffleOrder,
-        wallTime: UInt32
+        settings: DNSSettings, registry: Registry, cache: AnswerCache?, question: DNSQuestion, isPlainUDP: Bool,
+        order: ShuffleOrder, wallTime: UInt32
     ) {
         self.settings = settings
         self.registry = registry
+        self.cache = cache
         self.question = question
         self.isPlainUDP = isPlainUDP
         self.order = order
@@ -41,9 +52,9 @@ struct ResponderWork {
             self.answerReverse(reverse)
             return
         }
-        let domains = [self.settings.domain] + (self.settings.alternativeDomain.map { [$0] } ?? [])
-        guard let domain = domains.first(where: { self.question.name.isAtOrBelow($0) }) else {
+        guard let domain = self.settings.zone(of: self.question.name) else {
             self.isOurs = false
+            self.isForeign = true
             self.code = .refused
             return
         }
@@ -58,6 +69,7 @@ struct ResponderWork {
         case .emptyNonTerminal: self.concludeEmpty()
         case .unknown: self.concludeUnknown()
         }
+        self.followAliases()
     }
 
     // MARK: - conclusions
@@ -134,10 +146,13 @@ struct ResponderWork {
 
     func datacenter(of node: Node) -> String { node.datacenter.isEmpty ? self.settings.datacenter : node.datacenter }
 
-    /// `<node>.node.<dc>.consul.`; nil for a name that is no label, or that the answer to it would not find.
+    /// `<node>.node.<dc>.consul.`, a name with dots in as many labels; nil where that is no domain name.
     func name(of node: Node) -> DNSName? {
-        if node.name.isEmpty || node.name.contains(".") { return nil }
-        return self.below(node.name, "node", self.datacenter(of: node))
+        if node.name.isEmpty { return nil }
+        let labels = node.name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        let place = [Array("node".utf8), Array(self.datacenter(of: node).utf8)]
+        guard let name = try? DNSName(labels: labels.map { Array($0) } + place) else { return nil }
+        return try? name.appending(self.domain)
     }
 
     /// `<hex>.addr.<dc>.consul.`
