@@ -4,14 +4,19 @@ import Logging
 /// Log lines on standard output, in the form that Consul's users read:
 /// `2026-11-24T07:16:52.123Z [INFO]  agent: leads: term=3`, or one JSON object per line.
 struct AgentLog: LogHandler {
-    var logLevel: Logger.Level
+    private var writtenLevel: Logger.Level
+    /// Lower than what is written while somebody follows more.
+    var logLevel: Logger.Level {
+        get { LogFollowers.shared.level.map { min($0, self.writtenLevel) } ?? self.writtenLevel }
+        set { self.writtenLevel = newValue }
+    }
     var metadata: Logger.Metadata = [:]
     private let label: String
     private let isJSON: Bool
 
     init(label: String, level: Logger.Level, isJSON: Bool) {
         self.label = label
-        self.logLevel = level
+        self.writtenLevel = level
         self.isJSON = isJSON
     }
 
@@ -25,10 +30,13 @@ struct AgentLog: LogHandler {
         if let own = event.metadata { all.merge(own) { $1 } }
         // Sorted, so that equal events give equal lines.
         let fields = all.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
-        let line =
-            self.isJSON
-            ? self.json(event.level, "\(event.message)", fields) : self.text(event.level, "\(event.message)", fields)
-        Self.write(line)
+        let line: (Bool) -> String = { asJSON in
+            asJSON
+                ? self.json(event.level, "\(event.message)", fields)
+                : self.text(event.level, "\(event.message)", fields)
+        }
+        if event.level >= self.writtenLevel { Self.write(line(self.isJSON)) }
+        if LogFollowers.shared.level != nil { LogFollowers.shared.tell(event.level, line) }
     }
 
     /// One call of the system for one line, so that lines of several threads don't mix; nothing is buffered.

@@ -1,6 +1,9 @@
 import Cluster
+import Glibc
 import HTTPAPI
 import LocalAgent
+import NIOCore
+import NIOPosix
 import Protocol
 import Registry
 import Replica
@@ -68,9 +71,10 @@ final class Facilities: AgentFacilities {
 
     private func member(_ node: Node, isAlive: Bool, serverPort: UInt32?, wide: Bool) -> Member {
         var tags: [(name: String, value: String)] = [
-            ("build", "\(ReplicaVersion.reported):serai"), ("dc", node.datacenter), ("id", node.id),
+            ("acls", "0"), ("build", "\(ReplicaVersion.reported):serai"), ("dc", node.datacenter), ("id", node.id),
         ]
         if let serverPort {
+            if self.configuration.bootstrapExpect == 1 { tags.append(("bootstrap", "1")) }
             tags += [
                 ("expect", "\(self.configuration.bootstrapExpect)"), ("port", "\(serverPort)"), ("raft_vsn", "3"),
                 ("role", "consul"),
@@ -131,7 +135,7 @@ final class Facilities: AgentFacilities {
                 (
                     "consul",
                     [
-                        ("known_servers", "\(link.serverAddresses.count)"), ("server", "false"),
+                        ("acl", "disabled"), ("known_servers", "\(link.serverAddresses.count)"), ("server", "false"),
                         ("server_in_use", link.serverInUse),
                     ]
                 ))
@@ -140,17 +144,29 @@ final class Facilities: AgentFacilities {
                 (
                     "consul",
                     [
-                        ("bootstrap", "\(self.configuration.bootstrapExpect == 1)"), ("known_datacenters", "1"),
+                        ("acl", "disabled"), ("bootstrap", "\(self.configuration.bootstrapExpect == 1)"),
+                        ("known_datacenters", "1"),
                         ("leader", "\(server.isLeader)"), ("leader_addr", leader), ("server", "true"),
                     ]
                 ))
             stats.append(("raft", await self.raftStats(server)))
         }
+        stats.append(("runtime", Self.runtime))
         return AgentDescription(
             version: ReplicaVersion.reported, revision: "serai", buildDate: "2026-01-01T00:00:00Z",
             sessionTTLMinimum: self.configuration.sessionTTLMin, grpcPort: self.configuration.ports.grpc ?? -1,
-            stats: stats, nodeMeta: self.configuration.nodeMeta)
+            stats: stats, nodeMeta: self.configuration.nodeMeta.merging(["consul-network-segment": ""]) { $1 })
     }
+
+    private static let runtime: [(name: String, value: String)] = {
+        let processors = "\(sysconf(Int32(_SC_NPROCESSORS_ONLN)))"
+        #if arch(arm64)
+        let architecture = "arm64"
+        #else
+        let architecture = "amd64"
+        #endif
+        return [("arch", architecture), ("cpu_count", processors), ("max_procs", processors), ("os", "linux")]
+    }()
 
     private func raftStats(_ server: Server) async -> [(name: String, value: String)] {
         let status = await server.localRaftStatus()
@@ -159,8 +175,11 @@ final class Facilities: AgentFacilities {
         let vote = server.vote
         return [
             ("applied_index", "\(status.applied)"), ("commit_index", "\(status.commit)"),
-            ("last_log_index", "\(status.lastIndex)"), ("num_peers", "\(max(0, voters - 1))"),
-            ("state", state), ("state_hash", server.stateHash), ("term", "\(status.term)"),
+            ("last_contact", server.isLeader ? "0" : GoDuration.format(server.lastLeaderContact)),
+            ("last_log_index", "\(status.lastIndex)"),
+            ("latest_configuration_index", "\(status.configurationIndex)"), ("num_peers", "\(max(0, voters - 1))"),
+            ("protocol_version", "3"), ("protocol_version_max", "3"), ("protocol_version_min", "3"), ("state", state),
+            ("state_hash", server.stateHash), ("term", "\(status.term)"),
             ("voted_for", vote.term == .zero ? "" : "\(vote.candidate?.uuid ?? "nobody") in term \(vote.term)"),
         ]
     }
@@ -175,10 +194,39 @@ final class Facilities: AgentFacilities {
     func join(_ address: String) async throws(LocalAgentError) {
         let hasPort = address.hasPrefix("[") ? address.contains("]:") : address.filter { $0 == ":" }.count == 1
         let full = hasPort ? address : "\(address):\(self.configuration.ports.server)"
+        try await Self.reach(address, full)
         switch self.role {
         case .agent(let link): link.addServer(full)
         case .server(let server): server.addServer(full)
         }
+    }
+
+    /// Throws, in Consul's words, when nobody listens at the address.
+    private static func reach(_ name: String, _ address: String) async throws(LocalAgentError) {
+        let mark = address.lastIndex(of: ":") ?? address.endIndex
+        let host = address[..<mark].filter { $0 != "[" && $0 != "]" }
+        guard let port = Int(address[mark...].dropFirst()), (1...65_535).contains(port) else {
+            throw .failed("1 error occurred:\n\t* Failed to parse \(name): its port is none\n\n")
+        }
+        do {
+            let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connectTimeout(.seconds(3)).connect(host: String(host), port: port).get()
+            try? await channel.close().get()
+        } catch {
+            throw .failed("1 error occurred:\n\t* \(Self.why(error, name, "\(host):\(port)"))\n\n")
+        }
+    }
+
+    private static func why(_ error: any Error, _ name: String, _ address: String) -> String {
+        let failed = "Failed to join \(name): dial tcp \(address): "
+        guard let error = error as? NIOConnectionError else { return failed + "\(error)" }
+        guard let first = error.connectionErrors.first?.error else {
+            return "Failed to resolve \(name): lookup \(error.host): no such host"
+        }
+        if let first = first as? IOError {
+            return failed + "connect: \(String(cString: strerror(first.errnoCode)).lowercased())"
+        }
+        return failed + (first is ChannelError ? "i/o timeout" : "\(first)")
     }
 
     func leave() async throws(LocalAgentError) {

@@ -86,8 +86,8 @@ package final class RunningAgent: Sendable {
         let settings = Self.httpSettings(configuration)
         try settings.validate()
         let http = HTTPAPI(
-            cluster: role.cluster, agent: local, snapshot: snapshots, debug: debug, settings: settings,
-            logger: logger)
+            cluster: role.cluster, agent: local, snapshot: snapshots, debug: debug,
+            process: ThisProcess(dataDirectory: configuration.dataDirectory), settings: settings, logger: logger)
         self.configuration = configuration
         self.role = role
         self.local = local
