@@ -88,7 +88,7 @@ let rooms: [Room] = [
             "HealthChecks",
             "Cluster", "LocalAgent", "HTTPAPI", "DNSServer",
         ],
-        products: [nioCore, nioPosix, logging, hummingbird]),
+        products: [nioCore, nioPosix, nioHTTP1, nioSSL, logging, hummingbird, httpClient]),
     Room(
         name: "serai", rooms: ["Units", "HCL", "Protocol", "Raft", "Registry", "Agent", "Certificates", "Storage", "Cluster"],
         products: [arguments, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL, protobuf, logging],

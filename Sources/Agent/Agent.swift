@@ -15,15 +15,15 @@ public struct AgentFailure: Error, Sendable, CustomStringConvertible {
 /// Runs a server or a client agent in this process until SIGTERM, SIGINT, or a leave over the API. Throws when it can't
 /// start; what must stop it later ends the process with code 1, with the reason in the log.
 ///
-/// - Parameter reload: reads the configuration again, for SIGHUP and the API; only service and check definitions are
-///   taken over.
+/// - Parameter reload: reads the configuration again, for SIGHUP and the API; what a reload takes over stands in the table
+///   of keys.
 public func runAgent(
     _ configuration: AgentConfiguration,
     reload: (@Sendable () throws -> AgentConfiguration)? = nil
 ) async throws {
-    let level = configuration.logLevel.level
+    AgentLog.level = configuration.logLevel.level
     let isJSON = configuration.logJSON
-    let logger = Logger(label: "agent") { AgentLog(label: $0, level: level, isJSON: isJSON) }
+    let logger = Logger(label: "agent") { AgentLog(label: $0, isJSON: isJSON) }
     let temporary = configuration.development && configuration.dataDirectory.isEmpty ? try TemporaryDirectory() : nil
     var configuration = configuration
     if let temporary { configuration.dataDirectory = temporary.path }

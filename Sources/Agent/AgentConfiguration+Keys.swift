@@ -1,177 +1,170 @@
-/// What a key may hold. The table below is the whole vocabulary of configuration files.
-indirect enum ConfigurationShape: Sendable {
-    case flag
-    case count
-    case text
-    case duration
-    /// A list of texts; one text stands for a list of one.
-    case texts
-    case textMap
-    case block([String: ConfigurationShape])
-    /// One JSON object, kept as it is.
-    case document
-    case documents
-    /// Consul's key without effect here, and harmless to leave out: a warning.
-    case ignored(String)
-    /// Consul's key that we lack, and whose absence would open or lose something: an error, save for the values
-    /// that turn it off (`false`, `-1`, `""`, `0`, empty).
-    case lacking(String)
-}
-
+/// The whole vocabulary of configuration files: one row for each key that Consul 1.22 knows and for each of our own. The
+/// table in `docs/configuration.md` is made from it.
 enum ConfigurationKeys {
-    private static let noGossip = "there is no gossip; servers and agents speak over one mutually authenticated port"
-    private static let ownTLS = "RPC is always mutual TLS under the cluster's own CA"
-    private static let noHTTPS = "the HTTP API has no TLS of its own in this version"
-    private static let enterprise = "it is an Enterprise feature"
-    private static let noACL = "access control is not in this version; starting without it would leave everything open"
-    private static let noMesh = "the service mesh is not in this version"
-    private static let oneStore = "the log is always SQLite"
-    private static let notYet = "not in this version"
+    static let all: [ConfigurationKey] =
+        identity + addresses + tls + joining + logging + raft + limits + dns + http + checks + registrations
+        + consulOnly
 
-    static let root: [String: ConfigurationShape] = own.merging(consulOnly) { first, _ in first }
-
-    /// Keys with an effect.
-    private static let own: [String: ConfigurationShape] = [
-        "server": .flag, "bootstrap": .flag, "bootstrap_expect": .count,
-        "data_dir": .text, "node_name": .text, "node_meta": .textMap,
-        "datacenter": .text, "domain": .text,
-        "bind_addr": .text, "client_addr": .text, "advertise_addr": .text,
-        "addresses": .block([
-            "http": .text, "dns": .text, "grpc": .text, "https": .lacking(noHTTPS), "grpc_tls": .lacking(noHTTPS),
-        ]),
-        "ports": .block([
-            "http": .count, "dns": .count, "grpc": .count, "server": .count,
-            "https": .lacking(noHTTPS), "grpc_tls": .lacking(noHTTPS),
-            "serf_lan": .ignored(noGossip), "serf_wan": .ignored(noGossip),
-            "sidecar_min_port": .ignored(noMesh), "sidecar_max_port": .ignored(noMesh),
-            "expose_min_port": .ignored(noMesh), "expose_max_port": .ignored(noMesh),
-        ]),
-        "retry_join": .texts, "start_join": .texts, "retry_interval": .duration, "retry_max": .count,
-        "join_token": .text, "join_token_file": .text,
-        "log_level": .text, "log_json": .flag,
-        "leave_on_terminate": .flag, "skip_leave_on_interrupt": .flag,
-        "raft": .block([
-            "heartbeat_interval": .duration, "election_timeout_min": .duration, "election_timeout_max": .duration,
-            "snapshot_threshold": .count, "trailing_logs": .count,
-        ]),
-        "raft_snapshot_threshold": .count, "raft_trailing_logs": .count,
-        "performance": .block([
-            "raft_multiplier": .count, "event_loops": .count, "leave_drain_time": .duration,
-            "rpc_hold_timeout": .duration,
-            "grpc_keepalive_interval": .ignored(notYet), "grpc_keepalive_timeout": .ignored(notYet),
-            "enable_xds_load_balancing": .ignored(noMesh),
-        ]),
-        "session_ttl_min": .duration, "default_query_time": .duration, "max_query_time": .duration,
-        "dns_config": .block([
-            "allow_stale": .flag, "max_stale": .duration, "node_ttl": .duration, "service_ttl": .textMap,
-            "enable_truncate": .flag, "only_passing": .flag, "udp_answer_limit": .count, "a_record_limit": .count,
-            "enable_additional_node_meta_txt": .flag, "disable_compression": .flag,
-            "soa": .block(["refresh": .count, "retry": .count, "expire": .count, "min_ttl": .count]),
-            "recursor_timeout": .ignored(notYet), "recursor_strategy": .ignored(notYet),
-            "use_cache": .ignored(notYet), "cache_max_age": .ignored(notYet),
-            "prefer_namespace": .ignored(enterprise),
-        ]),
-        "limits": .block([
-            "http_max_conns_per_client": .count, "rpc_max_conns_per_client": .count,
-            "rpc_handshake_timeout": .duration, "rpc_client_timeout": .duration,
-            "kv_max_value_size": .count, "txn_max_req_len": .count,
-            "https_handshake_timeout": .ignored(noHTTPS), "rpc_rate": .ignored(notYet),
-            "rpc_max_burst": .ignored(notYet),
-            "request_limits": .ignored(notYet),
-        ]),
-        "http_config": .block([
-            "response_headers": .textMap, "block_endpoints": .texts, "allow_write_http_from": .texts,
-            "use_cache": .ignored(notYet), "max_header_bytes": .ignored(notYet), "read_timeout": .ignored(notYet),
-            "read_header_timeout": .ignored(notYet), "write_timeout": .ignored(notYet),
-            "idle_timeout": .ignored(notYet),
-        ]),
-        "enable_script_checks": .flag, "enable_local_script_checks": .flag,
-        "check_update_interval": .duration, "check_output_max_size": .count, "discard_check_output": .flag,
-        "service": .document, "services": .documents, "check": .document, "checks": .documents,
+    private static let identity: [ConfigurationKey] = [
+        .used("server", .flag, "takes part in consensus; otherwise it is a client agent"),
+        .used("bootstrap", .flag, "the same as `bootstrap_expect = 1`"),
+        .used("bootstrap_expect", .count, "how many servers found the cluster together"),
+        .used("data_dir", .text, "folder that holds everything this node must not forget; must be set"),
+        .used("node_name", .text, "the host's name by default"),
+        .live("node_meta", .textMap, "up to 64 pairs"),
+        .used("datacenter", .text, "`dc1` by default"),
+        .used("leave_on_terminate", .flag, "on SIGTERM: leave, not only stop; agents do by default, servers don't"),
+        .used("skip_leave_on_interrupt", .flag, "on SIGINT: only stop; servers do by default, agents leave"),
     ]
 
-    /// Keys that Consul knows and we don't use.
-    private static let consulOnly: [String: ConfigurationShape] = [
-        "acl": .block([
-            "enabled": .lacking(noACL), "default_policy": .ignored(noACL), "down_policy": .ignored(noACL),
-            "policy_ttl": .ignored(noACL), "token_ttl": .ignored(noACL), "role_ttl": .ignored(noACL),
-            "enable_token_persistence": .ignored(noACL), "enable_key_list_policy": .ignored(noACL),
-            "enable_token_replication": .ignored(noACL), "tokens": .ignored(noACL),
-        ]),
-        "default_intention_policy": .lacking(noMesh),
-        "connect": .ignored(noMesh), "config_entries": .ignored(noMesh), "peering": .ignored(notYet),
-        "xds": .ignored(noMesh), "enable_central_service_config": .ignored(noMesh),
-        "tls": .lacking(ownTLS), "ca_file": .lacking(ownTLS), "ca_path": .lacking(ownTLS),
-        "cert_file": .lacking(ownTLS), "key_file": .lacking(ownTLS),
-        "verify_incoming": .ignored(ownTLS), "verify_incoming_rpc": .ignored(ownTLS),
-        "verify_incoming_https": .lacking(noHTTPS), "verify_outgoing": .ignored(ownTLS),
-        "verify_server_hostname": .ignored(ownTLS), "tls_min_version": .ignored(ownTLS),
-        "tls_cipher_suites": .ignored(ownTLS), "auto_encrypt": .ignored(ownTLS), "auto_config": .lacking(ownTLS),
-        "encrypt": .ignored(noGossip), "encrypt_verify_incoming": .ignored(noGossip),
-        "encrypt_verify_outgoing": .ignored(noGossip), "disable_keyring_file": .ignored(noGossip),
-        "serf_lan": .ignored(noGossip), "serf_wan": .ignored(noGossip),
-        "serf_lan_allowed_cidrs": .ignored(noGossip), "serf_wan_allowed_cidrs": .ignored(noGossip),
-        "gossip_lan": .ignored(noGossip), "gossip_wan": .ignored(noGossip),
-        "reconnect_timeout": .ignored(noGossip), "reconnect_timeout_wan": .ignored(noGossip),
-        "advertise_reconnect_timeout": .ignored(noGossip), "rejoin_after_leave": .ignored(noGossip),
-        "advertise_addr_wan": .ignored(noGossip), "retry_join_wan": .lacking("datacenters are not federated"),
-        "start_join_wan": .lacking("datacenters are not federated"), "retry_interval_wan": .ignored(noGossip),
-        "retry_max_wan": .ignored(noGossip), "translate_wan_addrs": .ignored(noGossip),
-        "primary_datacenter": .ignored("datacenters are not federated"),
-        "primary_gateways": .lacking("datacenters are not federated"),
-        "autopilot": .ignored(notYet), "server_rejoin_age_max": .ignored(notYet), "read_replica": .lacking(enterprise),
-        "ui": .ignored(notYet), "ui_config": .ignored(notYet), "ui_dir": .ignored(notYet),
-        "ui_content_path": .ignored(notYet), "telemetry": .ignored(notYet), "watches": .lacking(notYet),
-        "recursors": .ignored(notYet), "alt_domain": .lacking(notYet),
-        "log_file": .lacking("it logs to standard error"),
-        "log_rotate_bytes": .ignored("it logs to standard error"),
-        "log_rotate_duration": .ignored("it logs to standard error"),
-        "log_rotate_max_files": .ignored("it logs to standard error"),
-        "enable_syslog": .lacking("it logs to standard error"),
-        "syslog_facility": .ignored("it logs to standard error"),
-        "pid_file": .lacking(notYet), "unix_sockets": .lacking(notYet),
-        "disable_host_node_id": .ignored("ids are random"),
-        "enable_agent_tls_for_checks": .lacking(notYet), "discovery_max_stale": .ignored(notYet),
-        "disable_coordinates": .ignored("there are no coordinates"),
-        "disable_remote_exec": .ignored("there is no exec"),
-        "disable_update_check": .ignored("nothing is ever looked up outside"),
-        "disable_anonymous_signature": .ignored("nothing is ever looked up outside"),
-        "disable_http_unprintable_char_filter": .ignored("keys are kept as bytes"),
-        "disable_kv_key_validation": .ignored("keys are kept as bytes"),
-        "use_streaming_backend": .ignored(notYet), "rpc": .ignored(notYet), "enable_debug": .ignored(notYet),
-        "auto_reload_config": .lacking(notYet), "raft_protocol": .ignored("there is one protocol"),
-        "protocol": .ignored("there is one protocol"), "raft_snapshot_interval": .ignored("snapshots go by entries"),
-        "raft_logstore": .ignored(oneStore), "raft_boltdb": .ignored(oneStore),
-        "node_id": .lacking("an id belongs to one data directory and is made with it"),
-        "segment": .lacking(enterprise), "segments": .lacking(enterprise), "partition": .lacking(enterprise),
-        "audit": .lacking(enterprise), "reporting": .ignored(enterprise), "license_path": .ignored(enterprise),
-        "experiments": .ignored(notYet), "cloud": .lacking(notYet), "cache": .ignored(notYet),
+    private static let addresses: [ConfigurationKey] = [
+        .used(
+            "bind_addr", .text, "IP address that server RPC listens on, `0.0.0.0` by default; a template may stand here"
+        ),
+        .used(
+            "client_addr", .text, "addresses that HTTP and DNS listen on, with spaces between; `127.0.0.1`; templates"),
+        .used(
+            "advertise_addr", .text,
+            "where others reach this node; the bind address or the only private one; a template"),
+        .used("addresses.http", .text, "instead of `client_addr`; `unix:///path` is a socket in the file system"),
+        .used("addresses.dns", .text, "instead of `client_addr`"),
+        .used("addresses.grpc", .text, "instead of `client_addr`; nothing listens there in this version"),
+        .used("addresses.https", .text, "instead of `client_addr`"),
+        .refused("addresses.grpc_tls", noGRPCTLS),
+        .used("ports.http", .count, "8500; -1 turns it off"),
+        .used("ports.dns", .count, "8600; -1 turns it off"),
+        .used(
+            "ports.grpc", .count, "off by default; shown in `/v1/agent/self`, and nothing listens there in this version"
+        ),
+        .used("ports.server", .count, "8300"),
+        .used("ports.https", .count, "off by default; wants `tls.https`"),
+        .refused("ports.grpc_tls", noGRPCTLS),
+        .ignored("ports.serf_lan", noGossip), .ignored("ports.serf_wan", noGossip),
+        .ignored("ports.sidecar_min_port", "sidecars get ports from 21000 to 21255"),
+        .ignored("ports.sidecar_max_port", "sidecars get ports from 21000 to 21255"),
+        .ignored("ports.expose_min_port", noMesh), .ignored("ports.expose_max_port", noMesh),
     ]
 
-    /// The known name nearest to `name` by edit distance; nil when none is near.
-    static func nearest(to name: String, among names: some Sequence<String>) -> String? {
-        let allowed = max(1, name.utf8.count / 3)
-        var best: (distance: Int, name: String)?
-        for candidate in names {
-            let distance = editDistance(Array(name.utf8), Array(candidate.utf8))
-            guard distance <= allowed else { continue }
-            // The smaller name wins a tie: dictionaries have no order.
-            if let found = best, (found.distance, found.name) < (distance, candidate) { continue }
-            best = (distance, candidate)
-        }
-        return best?.name
-    }
+    private static let tls: [ConfigurationKey] =
+        ["tls.https.", "tls.defaults.", ""].flatMap { place -> [ConfigurationKey] in
+            let about = place == "tls.https." ? "" : "for HTTPS, where `tls.https` says nothing"
+            func words(_ text: String) -> String { about.isEmpty ? text : about }
+            return [
+                .live("\(place)cert_file", .text, words("PEM: the certificate, then those that lead to its root")),
+                .live("\(place)key_file", .text, words("PEM: its key")),
+                .live("\(place)ca_file", .text, words("PEM: whose clients `verify_incoming` lets in")),
+                .live("\(place)ca_path", .text, words("folder of such files")),
+                .live("\(place)verify_incoming", .flag, words("clients must show a certificate")),
+                .live("\(place)tls_min_version", .text, words("`TLSv1_2`, which also older ones mean, or `TLSv1_3`")),
+            ]
+        } + [
+            .live("verify_incoming_https", .flag, "the same as `tls.https.verify_incoming`"),
+            .used("unix_sockets.user", .text, "owner of HTTP's sockets in the file system: a name or a number"),
+            .used("unix_sockets.group", .text, "their group: a name or a number"),
+            .used("unix_sockets.mode", .text, "their mode in octal digits, such as `0660`"),
+        ]
 
-    private static func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
-        var previous = Array(0...right.count)
-        for (row, byte) in left.enumerated() {
-            var current = [row + 1]
-            for (column, other) in right.enumerated() {
-                let substitution = previous[column] + (byte == other ? 0 : 1)
-                current.append(min(substitution, previous[column + 1] + 1, current[column] + 1))
-            }
-            previous = current
-        }
-        return previous[right.count]
-    }
+    private static let joining: [ConfigurationKey] = [
+        .used("retry_join", .texts, "servers to look for: `host`, `host:port`, `[v6]:port`; templates"),
+        .used("start_join", .texts, "the same as `retry_join`"),
+        .used("join_token", .text, "lets this node enter the cluster; our own key"),
+        .used("join_token_file", .text, "file that holds the token; our own key"),
+        .ignored("retry_interval", "servers are looked for until one answers, with pauses that grow"),
+        .ignored("retry_max", "servers are looked for until one answers"),
+    ]
+
+    private static let logging: [ConfigurationKey] = [
+        .live("log_level", .text, "`trace`, `debug`, `info`, `warn` or `error`; `info` by default"),
+        .used("log_json", .flag, "one JSON object a line"),
+    ]
+
+    private static let raft: [ConfigurationKey] = [
+        .used("raft.heartbeat_interval", .duration, "100ms times the multiplier; our own key"),
+        .used("raft.election_timeout_min", .duration, "1s times the multiplier; our own key"),
+        .used("raft.election_timeout_max", .duration, "2s times the multiplier; our own key"),
+        .used("raft.snapshot_threshold", .count, "65536: entries applied until the next snapshot; our own key"),
+        .used("raft.trailing_logs", .count, "10240: entries kept behind a snapshot; our own key"),
+        .used("raft_snapshot_threshold", .count, "the same as `raft.snapshot_threshold`"),
+        .used("raft_trailing_logs", .count, "the same as `raft.trailing_logs`"),
+        .used("performance.raft_multiplier", .count, "1 to 10: stretches the timings that `raft` doesn't name"),
+        .used("performance.event_loops", .count, "threads that serve connections; one processor is left; our own key"),
+        .used("performance.leave_drain_time", .duration, "5s: how long a stopping agent waits for requests under way"),
+        .ignored("performance.rpc_hold_timeout", "a request waits 7 s for a leader"),
+        .ignored("performance.grpc_keepalive_interval", notYet), .ignored("performance.grpc_keepalive_timeout", notYet),
+        .ignored("performance.enable_xds_load_balancing", noMesh),
+    ]
+
+    private static let limits: [ConfigurationKey] = [
+        .used("session_ttl_min", .duration, "10s: the least TTL that a session may ask for"),
+        .used("default_query_time", .duration, "300s: how long a blocking query waits without `?wait`"),
+        .used("max_query_time", .duration, "600s: how long it may ask to wait"),
+        .used("limits.rpc_handshake_timeout", .duration, "5s"),
+        .used("limits.kv_max_value_size", .count, "524288 bytes; up to 14 MiB"),
+        .used("limits.txn_max_req_len", .count, "524288 bytes; up to 14 MiB"),
+        .ignored("limits.http_max_conns_per_client", "connections are limited as a whole, to 16384"),
+        .ignored("limits.rpc_max_conns_per_client", "a node has one connection to each server"),
+        .ignored("limits.rpc_client_timeout", "waits end with the request's own time"),
+        .ignored("limits.https_handshake_timeout", "a client has 5 s"), .ignored("limits.rpc_rate", notYet),
+        .ignored("limits.rpc_max_burst", notYet), .ignored("limits.request_limits", notYet),
+    ]
+
+    private static let dns: [ConfigurationKey] = [
+        .used("domain", .text, "`consul` by default"),
+        .used("alt_domain", .text, "a second domain that is answered for"),
+        .live("dns_config.node_ttl", .duration, "0s"),
+        .live("dns_config.service_ttl", .textMap, "by service; `*` and `prefix*` match many, the longest wins"),
+        .live("dns_config.only_passing", .flag, "leaves out what has a warning, too"),
+        .live("dns_config.udp_answer_limit", .count, "3"),
+        .live("dns_config.a_record_limit", .count, "0 is no limit"),
+        .live("dns_config.enable_additional_node_meta_txt", .flag, "true by default"),
+        .live("dns_config.soa.refresh", .count, "3600 seconds"),
+        .live("dns_config.soa.retry", .count, "600 seconds"),
+        .live("dns_config.soa.expire", .count, "86400 seconds"),
+        .live("dns_config.soa.min_ttl", .count, "0 seconds"),
+        .live("dns_config.enable_truncate", .flag, "sets the bit also where a limit left instances out"),
+        .live("dns_config.disable_compression", .flag, "writes names out"),
+        .used(
+            "dns_config.allow_stale", .flag,
+            "true: any server answers from what it has; false asks for the leader's word"),
+        .used(
+            "dns_config.max_stale", .duration,
+            "87600h: a server without a leader for longer asks for one before it answers"),
+        .used(
+            "recursors", .texts,
+            "IP addresses of servers that are asked about other names; without any they are refused"),
+        .used("dns_config.recursor_timeout", .duration, "2s for each of them"),
+        .used("dns_config.recursor_strategy", .text, "`sequential` or `random`"),
+        .ignored("dns_config.use_cache", "names are answered from the state at hand"),
+        .ignored("dns_config.cache_max_age", "names are answered from the state at hand"),
+        .ignored("dns_config.prefer_namespace", enterprise),
+    ]
+
+    private static let http: [ConfigurationKey] = [
+        .used("disable_http_unprintable_char_filter", .flag, "takes paths with characters that can't be printed"),
+        .ignored("http_config.response_headers", notYet),
+        .used("http_config.block_endpoints", .texts, "paths that begin with one of these are answered 403"),
+        .refused(
+            "http_config.allow_write_http_from", "not in this version; left out, it would open what it is to close"),
+        .ignored("http_config.use_cache", notYet), .ignored("http_config.max_header_bytes", notYet),
+        .ignored("http_config.read_timeout", notYet), .ignored("http_config.read_header_timeout", notYet),
+        .ignored("http_config.write_timeout", notYet), .ignored("http_config.idle_timeout", notYet),
+    ]
+
+    private static let checks: [ConfigurationKey] = [
+        .used("enable_script_checks", .flag, "script checks, also those that the API registers"),
+        .used("enable_local_script_checks", .flag, "script checks in configuration files alone"),
+        .used("check_update_interval", .duration, "5m: an output that changes alone is synced no more often"),
+        .used("check_output_max_size", .count, "4096 bytes of a check's output are kept"),
+        .ignored("discard_check_output", "outputs are kept, up to `check_output_max_size`"),
+    ]
+
+    private static let registrations: [ConfigurationKey] = [
+        .live(
+            "service", .blocks("<service>"),
+            "a service of this machine; see [Services and checks](#services-and-checks)"),
+        .live("services", .blocks("<service>"), "the same"),
+        .live("check", .blocks("<check>"), "a check of this machine, or with `service_id` of a service"),
+        .live("checks", .blocks("<check>"), "the same"),
+        .live("watches", .blocks("<watch>"), "handlers of changes; see [Watches](#watches)"),
+    ]
 }

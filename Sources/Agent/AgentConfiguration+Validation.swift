@@ -1,4 +1,4 @@
-import Foundation
+import DNSServer
 import Units
 
 #if canImport(Glibc)
@@ -14,7 +14,9 @@ extension AgentConfiguration {
             ?? self.timingComplaint ?? self.limitComplaint
     }
 
-    private func no(_ key: String, _ why: String) -> AgentConfigurationError { .invalid(key: key, why: why) }
+    private func no(_ key: String, _ why: String) -> AgentConfigurationError {
+        .invalid(key: key, why: why, place: nil)
+    }
 
     private var identityComplaint: AgentConfigurationError? {
         if self.dataDirectory.isEmpty, !self.development { return self.no("data_dir", "must be set") }
@@ -26,11 +28,9 @@ extension AgentConfiguration {
         if !Self.isLabel(self.datacenter) {
             return self.no("datacenter", "must be letters, digits, - and _ alone, at most 63, not \(self.datacenter)")
         }
-        if self.domain.isEmpty
-            || !self.domain.split(separator: ".", omittingEmptySubsequences: false)
-                .allSatisfy({ Self.isLabel(String($0)) })
-        {
-            return self.no("domain", "must be a domain name, not \(self.domain)")
+        if !Self.isDomain(self.domain) { return self.no("domain", "must be a domain name, not \(self.domain)") }
+        if !self.alternativeDomain.isEmpty, !Self.isDomain(self.alternativeDomain) {
+            return self.no("alt_domain", "must be a domain name, not \(self.alternativeDomain)")
         }
         if self.nodeMeta.count > 64 { return self.no("node_meta", "has more than 64 pairs") }
         for (key, value) in self.nodeMeta.sorted(by: { $0.key < $1.key }) {
@@ -64,10 +64,11 @@ extension AgentConfiguration {
         if self.clientAddresses.isEmpty { return self.no("client_addr", "must not be empty") }
         for (key, all) in [
             ("client_addr", self.clientAddresses), ("addresses.http", self.addresses.http),
-            ("addresses.dns", self.addresses.dns), ("addresses.grpc", self.addresses.grpc),
+            ("addresses.https", self.addresses.https), ("addresses.dns", self.addresses.dns),
+            ("addresses.grpc", self.addresses.grpc),
         ] {
             // A socket in the file system is as local as can be; only HTTP is served on one.
-            let list = key == "addresses.http" ? all.filter { !$0.hasPrefix("unix://") } : all
+            let list = key.hasPrefix("addresses.http") ? all.filter { !$0.hasPrefix("unix://") } : all
             if let complaint = Self.complaint(about: list, key) { return complaint }
             if self.development, let outside = list.first(where: { !Self.isLoopback($0) }) {
                 return self.no(key, "-dev is open to all and stays on loopback; \(outside) is not")
@@ -78,7 +79,7 @@ extension AgentConfiguration {
 
     private var portComplaint: AgentConfigurationError? {
         let named: [(String, Int?)] = [
-            ("ports.http", self.ports.http), ("ports.dns", self.ports.dns), ("ports.grpc", self.ports.grpc),
+            ("ports.http", self.ports.http), ("ports.https", self.ports.https), ("ports.dns", self.ports.dns), ("ports.grpc", self.ports.grpc),
             ("ports.server", self.ports.server),
         ]
         for (position, (key, port)) in named.enumerated() {
@@ -101,8 +102,6 @@ extension AgentConfiguration {
         if self.joinToken != nil, self.joinTokenFile != nil {
             return self.no("join_token", "and join_token_file are both set; one is enough")
         }
-        if self.retryMax < 0 { return self.no("retry_max", "must not be negative") }
-        if self.retryInterval == .zero { return self.no("retry_interval", "must be positive") }
         if !self.server, !self.development, self.retryJoin.isEmpty {
             return self.no("retry_join", "a client agent needs at least one server to join")
         }
@@ -138,12 +137,6 @@ extension AgentConfiguration {
     }
 
     private var limitComplaint: AgentConfigurationError? {
-        if self.limits.httpMaxConnectionsPerClient < 0 {
-            return self.no("limits.http_max_conns_per_client", "must not be negative")
-        }
-        if self.limits.rpcMaxConnectionsPerClient < 0 {
-            return self.no("limits.rpc_max_conns_per_client", "must not be negative")
-        }
         if self.limits.kvMaxValueSize < ByteCount(1) || self.limits.kvMaxValueSize > .mebibytes(14) {
             return self.no("limits.kv_max_value_size", "must be from 1 byte to 14 MiB")
         }
@@ -154,6 +147,13 @@ extension AgentConfiguration {
             return self.no("check_output_max_size", "must be from 1 byte to 1 MiB")
         }
         if self.dns.udpAnswerLimit < 1 { return self.no("dns_config.udp_answer_limit", "must be at least 1") }
+        for recursor in self.dns.recursors where DNSRecursor(recursor) == nil {
+            return self.no("recursors", "must be IP addresses, with or without a port, not \(recursor)")
+        }
+        if DNSRecursionSettings.Strategy(rawValue: self.dns.recursorStrategy) == nil {
+            return self.no(
+                "dns_config.recursor_strategy", "must be sequential or random, not \(self.dns.recursorStrategy)")
+        }
         if self.dns.aRecordLimit < 0 { return self.no("dns_config.a_record_limit", "must not be negative") }
         return nil
     }
@@ -177,13 +177,10 @@ extension AgentConfiguration {
 
     private static func complaint(about addresses: [String], _ key: String) -> AgentConfigurationError? {
         for address in addresses where !isAddress(address) {
-            if address.contains("{{") {
-                return .invalid(key: key, why: "templates (\(address)) are not in Serai; write the address")
-            }
             if address.hasPrefix("unix://") {
-                return .invalid(key: key, why: "\(address): only addresses.http may be a unix socket")
+                return .invalid(key: key, why: "\(address): only addresses.http may be a unix socket", place: nil)
             }
-            return .invalid(key: key, why: "\"\(address)\" is no IP address")
+            return .invalid(key: key, why: "\"\(address)\" is no IP address", place: nil)
         }
         return nil
     }
@@ -197,6 +194,10 @@ extension AgentConfiguration {
 
     static func isLoopback(_ text: String) -> Bool { text == "::1" || (text.hasPrefix("127.") && isAddress(text)) }
 
+    private static func isDomain(_ text: String) -> Bool {
+        text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { self.isLabel(String($0)) }
+    }
+
     private static func isLabel(_ text: String) -> Bool { (1...63).contains(text.utf8.count) && isLabelText(text) }
 
     private static func isLabelText(_ text: String) -> Bool { text.utf8.allSatisfy(self.isLabelByte) }
@@ -209,37 +210,5 @@ extension AgentConfiguration {
         default:
             false
         }
-    }
-}
-
-extension AgentConfiguration.Machine {
-    /// This machine.
-    public static var current: Self {
-        Self(
-            hostName: ProcessInfo.processInfo.hostName, addresses: interfaceAddresses(),
-            workingDirectory: FileManager.default.currentDirectoryPath)
-    }
-
-    private static func interfaceAddresses() -> [String] {
-        var first: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&first) == 0 else { return [] }
-        defer { freeifaddrs(first) }
-        var found: [String] = []
-        for entry in sequence(first: first, next: { $0?.pointee.ifa_next }) {
-            guard let entry, let address = entry.pointee.ifa_addr else { continue }
-            let flags = Int(entry.pointee.ifa_flags)
-            guard flags & Int(IFF_UP) != 0, flags & Int(IFF_LOOPBACK) == 0 else { continue }
-            let family = Int32(address.pointee.sa_family)
-            guard family == AF_INET || family == AF_INET6 else { continue }
-            let size = family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
-            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-            guard
-                getnameinfo(address, socklen_t(size), &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0
-            else { continue }
-            let name = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            // Link-local addresses need a zone and mean nothing to others.
-            if !name.hasPrefix("fe80:"), !name.hasPrefix("169.254.") { found.append(name) }
-        }
-        return found
     }
 }

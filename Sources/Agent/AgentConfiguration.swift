@@ -1,4 +1,5 @@
 import Foundation
+import LocalAgent
 import NIOCore
 import Units
 
@@ -21,6 +22,8 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var datacenter = "dc1"
     /// Where DNS names live, without the trailing dot.
     public var domain = "consul"
+    /// A second such domain; "" when there is none.
+    public var alternativeDomain = ""
 
     /// IP address the server RPC listens on.
     public var bindAddress = "0.0.0.0"
@@ -33,9 +36,6 @@ public struct AgentConfiguration: Sendable, Equatable {
 
     /// Servers to look for, as written: `host`, `host:port`, `[v6]:port`.
     public var retryJoin: [String] = []
-    public var retryInterval: Nanoseconds = .seconds(30)
-    /// 0: for ever.
-    public var retryMax = 0
     public var joinToken: String?
     /// Read at start; its content is never logged.
     public var joinTokenFile: String?
@@ -59,13 +59,16 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var defaultQueryTime: Nanoseconds = .seconds(300)
     public var maxQueryTime: Nanoseconds = .seconds(600)
 
-    /// `service` and `services` of all files in the order read: each one JSON object in Consul's form.
-    public var serviceDefinitions: [ConfigurationValue] = []
+    /// `service` and `services` of all files in the order read; each has passed `validate()`, no id twice.
+    public var serviceDefinitions: [ServiceDefinition] = []
     /// `check` and `checks`, likewise.
-    public var checkDefinitions: [ConfigurationValue] = []
+    public var checkDefinitions: [CheckDefinition] = []
+    public var watches: [WatchDefinition] = []
 
-    /// What was accepted but has no effect here, to be logged at start: `gossip_lan: …`.
+    /// What was accepted but has no effect here, to be logged at start: `FILE:3:1: gossip_lan has no effect: …`.
     public var warnings: [String] = []
+    /// The keys as they were written, files and flags together.
+    var written: ConfigurationValue = .object([:])
 
     public init() {}
 
@@ -80,6 +83,7 @@ public struct AgentConfiguration: Sendable, Equatable {
     /// Nil: nothing listens there (`-1`).
     public struct Ports: Sendable, Equatable {
         public var http: Int? = 8500
+        public var https: Int?
         public var dns: Int? = 8600
         public var grpc: Int?
         public var server = 8300
@@ -89,6 +93,7 @@ public struct AgentConfiguration: Sendable, Equatable {
     /// Listen addresses of one face; empty: `clientAddresses`.
     public struct Addresses: Sendable, Equatable {
         public var http: [String] = []
+        public var https: [String] = []
         public var dns: [String] = []
         public var grpc: [String] = []
         public init() {}
@@ -109,8 +114,6 @@ public struct AgentConfiguration: Sendable, Equatable {
     public struct Performance: Sendable, Equatable {
         /// How long a leaving agent stays up for requests under way.
         public var leaveDrainTime: Nanoseconds = .seconds(5)
-        /// How long a request waits for a leader.
-        public var rpcHoldTimeout: Nanoseconds = .seconds(7)
         /// Threads that serve connections. One processor is left to the replica and the log: a thread more than that
         /// wakes for less at a time, which makes each write dearer (`docs/benchmarks.md`).
         public var eventLoops = max(1, System.coreCount - 1)
@@ -118,10 +121,7 @@ public struct AgentConfiguration: Sendable, Equatable {
     }
 
     public struct Limits: Sendable, Equatable {
-        public var httpMaxConnectionsPerClient = 200
-        public var rpcMaxConnectionsPerClient = 100
         public var rpcHandshakeTimeout: Nanoseconds = .seconds(5)
-        public var rpcClientTimeout: Nanoseconds = .seconds(60)
         public var kvMaxValueSize: ByteCount = .kibibytes(512)
         public var txnMaxRequestLength: ByteCount = .kibibytes(512)
         public init() {}
@@ -130,16 +130,21 @@ public struct AgentConfiguration: Sendable, Equatable {
     public struct DNSSettings: Sendable, Equatable {
         public var allowStale = true
         public var maxStale: Nanoseconds = .seconds(87_600 * 3600)
+        public var enableTruncate = false
+        public var disableCompression = false
+        /// `address` or `address:port`.
+        public var recursors: [String] = []
+        public var recursorTimeout: Nanoseconds = .seconds(2)
+        /// `sequential` or `random`.
+        public var recursorStrategy = "sequential"
         public var nodeTTL: Nanoseconds = .zero
         /// By service name; `*` and `prefix*` match many, the longest wins.
         public var serviceTTL: [String: Nanoseconds] = [:]
-        public var enableTruncate = false
         public var onlyPassing = false
         public var udpAnswerLimit = 3
         /// 0: no limit.
         public var aRecordLimit = 0
         public var nodeMetaTXT = true
-        public var disableCompression = false
         public var soa = SOA()
         public struct SOA: Sendable, Equatable {
             /// Seconds.
@@ -153,11 +158,10 @@ public struct AgentConfiguration: Sendable, Equatable {
     }
 
     public struct HTTPSettings: Sendable, Equatable {
-        public var responseHeaders: [String: String] = [:]
         /// Path prefixes that answer 403.
         public var blockEndpoints: [String] = []
-        /// CIDRs that may write; empty: all.
-        public var allowWriteFrom: [String] = []
+        /// Paths with characters that can't be printed are taken.
+        public var allowsUnprintablePaths = false
         public init() {}
     }
 
@@ -169,13 +173,13 @@ public struct AgentConfiguration: Sendable, Equatable {
         /// Output that changes alone is synced no more often than this.
         public var updateInterval: Nanoseconds = .seconds(300)
         public var outputMaxSize: ByteCount = ByteCount(4096)
-        public var discardOutput = false
         public init() {}
     }
 }
 
 extension AgentConfiguration {
     public var httpAddresses: [String] { self.addresses.http.isEmpty ? self.clientAddresses : self.addresses.http }
+    public var httpsAddresses: [String] { self.addresses.https.isEmpty ? self.clientAddresses : self.addresses.https }
     public var dnsAddresses: [String] { self.addresses.dns.isEmpty ? self.clientAddresses : self.addresses.dns }
     public var grpcAddresses: [String] { self.addresses.grpc.isEmpty ? self.clientAddresses : self.addresses.grpc }
 
@@ -185,45 +189,5 @@ extension AgentConfiguration {
     /// `retryJoin` as host and port; a missing port is the server port.
     public var joinAddresses: [(host: String, port: Int)] {
         self.retryJoin.compactMap { HostAndPort.parse($0, defaultPort: self.ports.server) }
-    }
-}
-
-/// What is wrong with a configuration; `description` is the whole text for a person.
-public enum AgentConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
-    /// No such key; the nearest one that exists, if any is near.
-    case unknownKey(key: String, nearest: String?, source: String)
-    /// Consul has this key, we don't, and going on without would mislead.
-    case lacking(key: String, why: String, source: String)
-    case wrongKind(key: String, expected: String, found: String, source: String)
-    case invalid(key: String, why: String)
-    case unreadable(path: String, why: String)
-    case malformed(path: String, why: String)
-    case unknownFlag(flag: String, nearest: String?)
-    case badFlag(flag: String, why: String)
-
-    /// What JSON parsing found.
-    public struct JSONError: Error, Sendable, Equatable {
-        public var text: String
-    }
-
-    public var description: String {
-        switch self {
-        case .unknownKey(let key, let nearest, let source):
-            "\(source): invalid config key \(key)" + (nearest.map { " (did you mean \($0)?)" } ?? "")
-        case .lacking(let key, let why, let source):
-            "\(source): \(key) is Consul's, but not in Serai: \(why)"
-        case .wrongKind(let key, let expected, let found, let source):
-            "\(source): \(key) must be \(expected), not \(found)"
-        case .invalid(let key, let why):
-            "\(key): \(why)"
-        case .unreadable(let path, let why):
-            "\(path): can't be read: \(why)"
-        case .malformed(let path, let why):
-            "\(path): not valid JSON: \(why)"
-        case .unknownFlag(let flag, let nearest):
-            "flag provided but not defined: -\(flag)" + (nearest.map { " (did you mean -\($0)?)" } ?? "")
-        case .badFlag(let flag, let why):
-            "-\(flag): \(why)"
-        }
     }
 }

@@ -1,6 +1,6 @@
-import Foundation
+import HCL
 
-/// A JSON value of a configuration file. Objects have no order: nothing may depend on it.
+/// A value of a configuration file. Objects have no order: nothing may depend on it.
 public enum ConfigurationValue: Sendable, Equatable {
     case null
     case bool(Bool)
@@ -10,44 +10,8 @@ public enum ConfigurationValue: Sendable, Equatable {
     case list([ConfigurationValue])
     case object([String: ConfigurationValue])
 
-    /// Reads one JSON document; the error's text says what is wrong and, where known, at which line.
-    public static func parse(_ bytes: Data) throws(AgentConfigurationError.JSONError) -> ConfigurationValue {
-        do {
-            return try JSONDecoder().decode(ConfigurationValue.self, from: bytes)
-        } catch DecodingError.dataCorrupted(let context) {
-            throw .init(text: Self.describe(context))
-        } catch {
-            throw .init(text: "\(error)")
-        }
-    }
-
-    private static func describe(_ context: DecodingError.Context) -> String {
-        guard let underlying = context.underlyingError as? NSError,
-            let detail = underlying.userInfo["NSDebugDescription"] as? String
-        else { return context.debugDescription }
-        return detail
-    }
-
     /// Compact JSON with sorted keys: equal values give equal text.
-    public var json: String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let bytes = try? encoder.encode(self) else { return "null" }
-        return String(decoding: bytes, as: UTF8.self)
-    }
-
-    /// What people call this kind of value, for error texts.
-    var kindName: String {
-        switch self {
-        case .null: "null"
-        case .bool: "true or false"
-        case .integer: "a whole number"
-        case .number: "a number"
-        case .text: "text"
-        case .list: "a list"
-        case .object: "an object"
-        }
-    }
+    public var json: String { self.placed.json }
 
     /// This value with `over` laid upon it: objects merge key by key, lists append, everything else is replaced.
     func merged(with over: ConfigurationValue) -> ConfigurationValue {
@@ -66,6 +30,21 @@ public enum ConfigurationValue: Sendable, Equatable {
         path.split(separator: ".").reversed().reduce(leaf) { .object([String($1): $0]) }
     }
 
+    /// The same with places, for what was read from no file.
+    var placed: HCLValue {
+        switch self {
+        case .null: HCLValue(.null)
+        case .bool(let flag): HCLValue(.bool(flag))
+        case .integer(let number): HCLValue(.integer(number))
+        case .number(let number): HCLValue(.number(number))
+        case .text(let text): HCLValue(.text(text))
+        case .list(let items): HCLValue(.list(items.map(\.placed)))
+        case .object(let fields):
+            // Sorted, so that of several mistakes the same one is always named first.
+            HCLValue(.object(fields.sorted { $0.key < $1.key }.map { HCLField($0.key, $0.value.placed) }))
+        }
+    }
+
     /// The value at a dotted path; nil when any step is missing.
     func value(at path: String) -> ConfigurationValue? {
         var current = self
@@ -74,70 +53,5 @@ public enum ConfigurationValue: Sendable, Equatable {
             current = next
         }
         return current
-    }
-}
-
-extension ConfigurationValue: Codable {
-    public init(from decoder: any Decoder) throws {
-        if let fields = try? decoder.container(keyedBy: AnyKey.self) {
-            var object: [String: ConfigurationValue] = [:]
-            for key in fields.allKeys {
-                object[key.stringValue] = try fields.decode(ConfigurationValue.self, forKey: key)
-            }
-            self = .object(object)
-            return
-        }
-        if var items = try? decoder.unkeyedContainer() {
-            var list: [ConfigurationValue] = []
-            while !items.isAtEnd { list.append(try items.decode(ConfigurationValue.self)) }
-            self = .list(list)
-            return
-        }
-        let single = try decoder.singleValueContainer()
-        if single.decodeNil() {
-            self = .null
-        } else if let value = try? single.decode(Bool.self) {
-            self = .bool(value)
-        } else if let value = try? single.decode(Int64.self) {
-            self = .integer(value)
-        } else if let value = try? single.decode(Double.self) {
-            self = .number(value)
-        } else {
-            self = .text(try single.decode(String.self))
-        }
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        switch self {
-        case .object(let object):
-            var fields = encoder.container(keyedBy: AnyKey.self)
-            for (key, value) in object { try fields.encode(value, forKey: AnyKey(key)) }
-        case .list(let list):
-            var items = encoder.unkeyedContainer()
-            for value in list { try items.encode(value) }
-        case .null:
-            var single = encoder.singleValueContainer()
-            try single.encodeNil()
-        case .bool(let value):
-            var single = encoder.singleValueContainer()
-            try single.encode(value)
-        case .integer(let value):
-            var single = encoder.singleValueContainer()
-            try single.encode(value)
-        case .number(let value):
-            var single = encoder.singleValueContainer()
-            try single.encode(value)
-        case .text(let value):
-            var single = encoder.singleValueContainer()
-            try single.encode(value)
-        }
-    }
-
-    private struct AnyKey: CodingKey {
-        var stringValue: String
-        var intValue: Int? { nil }
-        init(_ text: String) { self.stringValue = text }
-        init?(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { nil }
     }
 }

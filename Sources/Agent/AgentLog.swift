@@ -1,22 +1,33 @@
 import Glibc
 import Logging
+import Synchronization
 
 /// Log lines on standard output, in the form that Consul's users read:
 /// `2026-11-24T07:16:52.123Z [INFO]  agent: leads: term=3`, or one JSON object per line.
 struct AgentLog: LogHandler {
-    private var writtenLevel: Logger.Level
+    /// Of all loggers that set none of their own: a reload changes it.
+    static var level: Logger.Level {
+        get { Logger.Level.allCases[self.shared.load(ordering: .relaxed)] }
+        set { self.shared.store(Logger.Level.allCases.firstIndex(of: newValue) ?? 0, ordering: .relaxed) }
+    }
+    private static let shared = Atomic(Logger.Level.allCases.firstIndex(of: .info) ?? 0)
+
     /// Lower than what is written while somebody follows more.
     var logLevel: Logger.Level {
-        get { LogFollowers.shared.level.map { min($0, self.writtenLevel) } ?? self.writtenLevel }
-        set { self.writtenLevel = newValue }
+        get {
+            guard let followed = LogFollowers.shared.level else { return self.writtenLevel }
+            return min(followed, self.writtenLevel)
+        }
+        set { self.ownLevel = newValue }
     }
+    private var writtenLevel: Logger.Level { self.ownLevel ?? Self.level }
+    private var ownLevel: Logger.Level?
     var metadata: Logger.Metadata = [:]
     private let label: String
     private let isJSON: Bool
 
-    init(label: String, level: Logger.Level, isJSON: Bool) {
+    init(label: String, isJSON: Bool) {
         self.label = label
-        self.writtenLevel = level
         self.isJSON = isJSON
     }
 

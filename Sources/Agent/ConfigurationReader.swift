@@ -1,14 +1,45 @@
 import Foundation
+import HCL
 import Units
 
 /// Lays configuration layers upon each other, each checked against the vocabulary first, and reads the result.
 struct ConfigurationReader {
+    /// All layers, merged; without service, check and watch definitions.
     private(set) var tree: ConfigurationValue = .object([:])
     private(set) var warnings: [String] = []
+    /// Where each key was last set: `file:line:column`, by path. Flags leave no trace.
+    private(set) var origins: [String: String] = [:]
+    /// Definitions in the order read.
+    private(set) var services: [Definition] = []
+    private(set) var checks: [Definition] = []
+    private(set) var watches: [Definition] = []
 
-    mutating func read(file path: String) throws(AgentConfigurationError) {
-        if path.hasSuffix(".hcl") {
-            throw .unreadable(path: path, why: "HCL is not read; write it as JSON")
+    struct Definition: Sendable {
+        var value: ConfigurationValue
+        var place: String
+    }
+
+    /// What a layer was read from.
+    enum Source {
+        case file(String)
+        case flags
+
+        func place(_ position: HCLPosition) -> String {
+            switch self {
+            case .file(let name): "\(name):\(position)"
+            case .flags: "flags"
+            }
+        }
+    }
+
+    // MARK: files
+
+    /// - Parameter format: nil goes by the name's ending; a file of another ending is passed over with a warning.
+    mutating func read(file path: String, format: HCLDocument.Syntax?) throws(AgentConfigurationError) {
+        guard let syntax = format ?? Self.syntax(of: path) else {
+            self.warnings.append(
+                "\(path): is passed over: the name must end in .hcl or .json, or -config-format must be given")
+            return
         }
         let bytes: Data
         do {
@@ -16,20 +47,11 @@ struct ConfigurationReader {
         } catch {
             throw .unreadable(path: path, why: Self.reason(error))
         }
-        let value: ConfigurationValue
-        do {
-            value = try ConfigurationValue.parse(bytes)
-        } catch {
-            throw .malformed(path: path, why: error.text)
-        }
-        guard case .object = value else {
-            throw .malformed(path: path, why: "the outermost value must be an object, not \(value.kindName)")
-        }
-        try self.check(value, source: path)
+        try self.read(Array(bytes), syntax: syntax, name: path)
     }
 
-    /// Every `.json` file of the folder, in lexical order of their names; a `.hcl` file is an error, others are left.
-    mutating func read(directory path: String) throws(AgentConfigurationError) {
+    /// Every file of the folder, in lexical order of their names; folders within are left.
+    mutating func read(directory path: String, format: HCLDocument.Syntax?) throws(AgentConfigurationError) {
         let names: [String]
         do {
             names = try FileManager.default.contentsOfDirectory(atPath: path)
@@ -37,8 +59,37 @@ struct ConfigurationReader {
             throw .unreadable(path: path, why: Self.reason(error))
         }
         for name in names.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
-            if name.hasSuffix(".json") || name.hasSuffix(".hcl") { try self.read(file: path + "/" + name) }
+            let file = path + (path.hasSuffix("/") ? "" : "/") + name
+            if !Self.isFolder(file) { try self.read(file: file, format: format) }
         }
+    }
+
+    /// A file or a folder, whichever it is.
+    mutating func read(path: String, format: HCLDocument.Syntax?) throws(AgentConfigurationError) {
+        if Self.isFolder(path) {
+            try self.read(directory: path, format: format)
+        } else {
+            try self.read(file: path, format: format)
+        }
+    }
+
+    mutating func read(_ bytes: [UInt8], syntax: HCLDocument.Syntax, name: String) throws(AgentConfigurationError) {
+        let value: HCLValue
+        do throws(HCLError) {
+            value = try HCLDocument.parse(bytes, syntax: syntax, file: name)
+        } catch {
+            throw .malformed(error)
+        }
+        try self.lay(value, .file(name))
+    }
+
+    static func syntax(of path: String) -> HCLDocument.Syntax? {
+        path.hasSuffix(".hcl") ? .hcl : path.hasSuffix(".json") ? .json : nil
+    }
+
+    private static func isFolder(_ path: String) -> Bool {
+        var isDirectory: ObjCBool = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
     }
 
     private static func reason(_ error: any Error) -> String {
@@ -50,91 +101,23 @@ struct ConfigurationReader {
         }
     }
 
-    /// Checks a layer, normalises it (one text where a list is meant) and lays it on top.
-    mutating func check(_ layer: ConfigurationValue, source: String) throws(AgentConfigurationError) {
-        let clean = try self.cleaned(layer, .block(ConfigurationKeys.root), key: "", source: source)
-        self.lay(clean, source: source)
+    // MARK: layers
+
+    /// Checks a layer, normalises it (one text where a list is meant) and lays it on top: objects merge, lists append,
+    /// anything else is replaced.
+    mutating func lay(_ layer: HCLValue, _ source: Source) throws(AgentConfigurationError) {
+        var cleaner = ConfigurationCleaner(source: source)
+        let clean = try cleaner.clean(layer)
+        self.tree = self.tree.merged(with: clean)
+        self.warnings += cleaner.warnings
+        self.origins.merge(cleaner.origins) { $1 }
+        self.services += cleaner.services
+        self.checks += cleaner.checks
+        self.watches += cleaner.watches
     }
 
-    mutating func lay(_ layer: ConfigurationValue, source: String) {
-        self.tree = self.tree.merged(with: layer)
-    }
-
-    private mutating func cleaned(
-        _ value: ConfigurationValue, _ shape: ConfigurationShape, key: String, source: String
-    ) throws(AgentConfigurationError) -> ConfigurationValue {
-        func wrong(_ expected: String) -> AgentConfigurationError {
-            .wrongKind(key: key, expected: expected, found: value.kindName, source: source)
-        }
-        switch (shape, value) {
-        case (.flag, .bool), (.count, .integer), (.text, .text), (.duration, .text), (.document, .object):
-            return value
-        case (.count, .number(let number)) where number.rounded() == number && abs(number) < 1e15:
-            return .integer(Int64(number))
-        case (.texts, .text):
-            return .list([value])
-        case (.texts, .list(let items)):
-            for item in items {
-                guard case .text = item else { throw wrong("a list of texts") }
-            }
-            return value
-        case (.textMap, .object(let fields)):
-            for (_, item) in fields {
-                guard case .text = item else { throw wrong("an object whose values are texts") }
-            }
-            return value
-        case (.documents, .list(let items)):
-            for item in items {
-                guard case .object = item else { throw wrong("a list of objects") }
-            }
-            return value
-        case (.block(let keys), .object(let fields)):
-            return try self.cleanedBlock(fields, keys, key: key, source: source)
-        case (.ignored(let why), _):
-            self.warnings.append("\(key): has no effect: \(why)")
-            return value
-        case (.lacking(let why), _):
-            guard Self.isOff(value) else { throw .lacking(key: key, why: why, source: source) }
-            return value
-        case (.flag, _): throw wrong("true or false")
-        case (.count, _): throw wrong("a whole number")
-        case (.text, _): throw wrong("text")
-        case (.duration, _): throw wrong("a duration such as \"10s\" or \"150ms\"")
-        case (.texts, _): throw wrong("a list of texts")
-        case (.textMap, _), (.document, _), (.block, _): throw wrong("an object")
-        case (.documents, _): throw wrong("a list of objects")
-        }
-    }
-
-    private mutating func cleanedBlock(
-        _ fields: [String: ConfigurationValue], _ keys: [String: ConfigurationShape], key: String, source: String
-    ) throws(AgentConfigurationError) -> ConfigurationValue {
-        var clean: [String: ConfigurationValue] = [:]
-        // Sorted, so that of several mistakes the same one is always named first.
-        for (name, item) in fields.sorted(by: { $0.key < $1.key }) {
-            // JSON has no comments; Consul's users write them under such keys.
-            if name == "_comment" || name == "//" { continue }
-            let path = key.isEmpty ? name : key + "." + name
-            guard let shape = keys[name] else {
-                let near = ConfigurationKeys.nearest(to: name, among: keys.keys)
-                throw .unknownKey(
-                    key: path, nearest: near.map { key.isEmpty ? $0 : key + "." + $0 }, source: source)
-            }
-            if item == .null { continue }
-            clean[name] = try self.cleaned(item, shape, key: path, source: source)
-        }
-        if case .object(let document) = clean["service"] { clean["service"] = .list([.object(document)]) }
-        if case .object(let document) = clean["check"] { clean["check"] = .list([.object(document)]) }
-        return .object(clean)
-    }
-
-    private static func isOff(_ value: ConfigurationValue) -> Bool {
-        switch value {
-        case .null, .bool(false), .integer(0), .integer(-1), .text(""), .list([]): true
-        case .object(let fields): fields.isEmpty
-        case .bool, .integer, .number, .text, .list: false
-        }
-    }
+    /// What is known to be right.
+    mutating func lay(_ layer: ConfigurationValue) { self.tree = self.tree.merged(with: layer) }
 
     // MARK: reading what was checked
 
@@ -159,21 +142,16 @@ struct ConfigurationReader {
         return fields.compactMapValues { if case .text(let text) = $0 { text } else { nil } }
     }
 
-    func documents(_ key: String) -> [ConfigurationValue] {
-        guard case .list(let items) = self.tree.value(at: key) else { return [] }
-        return items
-    }
-
     func count(_ key: String) throws(AgentConfigurationError) -> Int? {
         guard case .integer(let value) = self.tree.value(at: key) else { return nil }
-        guard abs(value) < 1 << 40 else { throw .invalid(key: key, why: "\(value) is out of range") }
+        guard abs(value) < 1 << 40 else { throw .invalid(key: key, why: "\(value) is out of range", place: nil) }
         return Int(value)
     }
 
     func duration(_ key: String) throws(AgentConfigurationError) -> Nanoseconds? {
         guard let text = self.text(key) else { return nil }
         guard let value = GoDuration.parse(text) else {
-            throw .invalid(key: key, why: GoDuration.complaint(text))
+            throw .invalid(key: key, why: GoDuration.complaint(text), place: nil)
         }
         return value
     }

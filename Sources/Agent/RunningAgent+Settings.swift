@@ -81,16 +81,22 @@ extension RunningAgent {
     static func localSettings(_ configuration: AgentConfiguration, _ identity: LocalIdentity) -> LocalAgentSettings {
         let address = identity.advertiseAddress
         let family = address.contains(":") ? "ipv6" : "ipv4"
-        var meta = configuration.nodeMeta
-        meta["consul-network-segment"] = ""
-        meta["consul-version"] = ReplicaVersion.reported
         var settings = LocalAgentSettings(
             nodeName: identity.nodeName, nodeUUID: identity.nodeUUID, datacenter: identity.datacenter, address: address,
             taggedAddresses: ["lan": address, "lan_\(family)": address, "wan": address, "wan_\(family)": address],
-            nodeMeta: meta, seed: .random(in: .min ... .max), wallClock: { SystemClock.wallTime() })
+            nodeMeta: self.nodeMeta(configuration), seed: .random(in: .min ... .max),
+            wallClock: { SystemClock.wallTime() })
         settings.checkUpdateInterval = configuration.checks.updateInterval
         settings.checkOutputLimit = configuration.checks.outputMaxSize.rawValue
         return settings
+    }
+
+    /// With the keys that Consul writes itself.
+    static func nodeMeta(_ configuration: AgentConfiguration) -> [String: String] {
+        var meta = configuration.nodeMeta
+        meta["consul-network-segment"] = ""
+        meta["consul-version"] = ReplicaVersion.reported
+        return meta
     }
 
     static func httpSettings(_ configuration: AgentConfiguration) -> HTTPAPISettings {
@@ -100,12 +106,27 @@ extension RunningAgent {
         settings.kvMaximumValue = configuration.limits.kvMaxValueSize
         settings.txnMaximumBody = configuration.limits.txnMaxRequestLength
         settings.sessionTTLMinimum = configuration.sessionTTLMin
+        settings.blockedPaths = configuration.http.blockEndpoints
+        settings.refusesUnprintablePaths = !configuration.http.allowsUnprintablePaths
         return settings
+    }
+
+    static func dnsListener(_ configuration: AgentConfiguration, _ address: String, _ port: Int) -> DNSListenerSettings
+    {
+        var listener = DNSListenerSettings(host: address, port: port)
+        listener.allowsStale = configuration.dns.allowStale
+        listener.maximumStaleness = configuration.dns.maxStale
+        listener.recursion.recursors = configuration.dns.recursors.compactMap { DNSRecursor($0) }
+        listener.recursion.timeout = configuration.dns.recursorTimeout
+        listener.recursion.strategy = .init(rawValue: configuration.dns.recursorStrategy) ?? .sequential
+        return listener
     }
 
     static func dnsSettings(_ configuration: AgentConfiguration) throws(DNSCodecError) -> DNSSettings {
         func seconds(_ time: Nanoseconds) -> UInt32 { UInt32(clamping: time.rawValue / 1_000_000_000) }
-        var settings = try DNSSettings(datacenter: configuration.datacenter, domain: "\(configuration.domain).")
+        var settings = try DNSSettings(
+            datacenter: configuration.datacenter, domain: "\(configuration.domain).",
+            alternativeDomain: configuration.alternativeDomain.isEmpty ? "" : "\(configuration.alternativeDomain).")
         settings.nodeTimeToLive = seconds(configuration.dns.nodeTTL)
         for (name, time) in configuration.dns.serviceTTL {
             settings.serviceTimeToLive[name.lowercased()] = seconds(time)
@@ -113,6 +134,8 @@ extension RunningAgent {
         settings.onlyPassing = configuration.dns.onlyPassing
         settings.udpAnswerLimit = configuration.dns.udpAnswerLimit
         settings.addressRecordLimit = configuration.dns.aRecordLimit
+        settings.marksLimitedAnswers = configuration.dns.enableTruncate
+        settings.compressesNames = !configuration.dns.disableCompression
         settings.nodeMetaInAdditional = configuration.dns.nodeMetaTXT
         settings.authorityRefresh = UInt32(clamping: configuration.dns.soa.refresh)
         settings.authorityRetry = UInt32(clamping: configuration.dns.soa.retry)

@@ -17,6 +17,8 @@ package final class RunningAgent: Sendable {
     private let store: LocalStore
     private let http: HTTPAPI
     private let faces: Mutex<Faces>
+    private let watches: Watches
+    private let reloads: Reloads
     private let readAgain: @Sendable () throws -> AgentConfiguration
     private let logger: Logger
 
@@ -46,6 +48,7 @@ package final class RunningAgent: Sendable {
                 try await agent.openFaces(group)
                 try await agent.local.start()
                 try await agent.register(configuration)
+                agent.watches.set(configuration.watches)
             } catch {
                 await agent.stop(leaving: false)
                 throw error
@@ -94,6 +97,8 @@ package final class RunningAgent: Sendable {
         self.store = store
         self.http = http
         self.faces = Mutex(Faces())
+        self.watches = Watches(http: http, logger: logger)
+        self.reloads = Reloads()
         self.readAgain = reload
         self.logger = logger
         facilities.open(
@@ -110,7 +115,8 @@ package final class RunningAgent: Sendable {
         for address in self.configuration.dnsAddresses {
             guard let port = self.configuration.ports.dns else { break }
             let names = DNSServer(
-                settings: try Self.dnsSettings(self.configuration), listener: .init(host: address, port: port),
+                settings: try Self.dnsSettings(self.configuration),
+                listener: Self.dnsListener(self.configuration, address, port),
                 cluster: self.role.cluster, group: group, logger: self.logger, seed: { .random(in: .min ... .max) },
                 wallTime: { UInt32(truncatingIfNeeded: SystemClock.wallTime() / 1_000_000_000) })
             try await names.start()
@@ -128,7 +134,9 @@ package final class RunningAgent: Sendable {
         let logger = self.logger
         let listener =
             address.hasPrefix("unix://")
-            ? self.http.makeListener(socketPath: String(address.dropFirst(7)), group: group) {
+            ? self.http.makeListener(
+                socketPath: String(address.dropFirst(7)), group: group
+            ) {
                 bound.continuation.yield(.success(()))
             }
             : self.http.makeListener(host: address, port: port, group: group) { _ in
@@ -156,12 +164,16 @@ package final class RunningAgent: Sendable {
     private func answerForAgents(_ group: any EventLoopGroup) async throws {
         guard case .server(let server) = self.role else { return }
         let http = self.http
+        let listening = self.faces.withLock { $0.names.first }
         let names =
-            try self.faces.withLock { $0.names.first }
+            try listening
             ?? DNSServer(
-                settings: Self.dnsSettings(self.configuration), listener: .init(), cluster: server, group: group,
+                settings: Self.dnsSettings(self.configuration),
+                listener: Self.dnsListener(self.configuration, "127.0.0.1", 0), cluster: server, group: group,
                 logger: self.logger, seed: { .random(in: .min ... .max) },
                 wallTime: { UInt32(truncatingIfNeeded: SystemClock.wallTime() / 1_000_000_000) })
+        // It listens nowhere, but a reload concerns it, too.
+        if listening == nil { self.faces.withLock { $0.names.append(names) } }
         server.setFaces(
             http: { request, agent in await http.respond(to: request, origin: agent) },
             httpOnLoop: { http.respondOnLoop(to: $0, origin: $1, $2, $3) },
@@ -186,30 +198,11 @@ package final class RunningAgent: Sendable {
             ])
     }
 
-    // MARK: - Configured services and checks
+    // MARK: - What a reload takes over
 
-    private func register(_ configuration: AgentConfiguration) async throws {
-        var services: [ServiceDefinition] = []
-        for value in configuration.serviceDefinitions {
-            services.append(
-                try Self.decode(value, "service") { json throws(JSONError) in try DefinitionDecoder.service(json) })
-        }
-        var checks: [CheckDefinition] = []
-        for value in configuration.checkDefinitions {
-            checks.append(
-                try Self.decode(value, "check") { json throws(JSONError) in try DefinitionDecoder.check(json) })
-        }
-        try await self.local.setConfigured(services: services, checks: checks)
-    }
-
-    private static func decode<Value>(
-        _ value: ConfigurationValue, _ what: String, _ read: (JSONValue) throws(JSONError) -> Value
-    ) throws(AgentFailure) -> Value {
-        do throws(JSONError) {
-            return try read(try JSONValue.parse(value.json))
-        } catch {
-            throw AgentFailure("\(what) definition in the configuration: \(error.text)")
-        }
+    private func register(_ configuration: AgentConfiguration) async throws(LocalAgentError) {
+        try await self.local.setConfigured(
+            services: configuration.serviceDefinitions, checks: configuration.checkDefinitions)
     }
 
     /// After SIGHUP. What is wrong is logged; what stood before goes on.
@@ -217,29 +210,59 @@ package final class RunningAgent: Sendable {
         do {
             try await self.readConfigurationAgain()
         } catch {
-            self.logger.error("the configuration was not taken over", metadata: ["reason": "\(error)"])
+            let reason = if case .failed(let text) = error { text } else { "\(error)" }
+            self.logger.error(
+                "the configuration was not taken over: nothing has changed", metadata: ["reason": "\(reason)"])
         }
     }
 
     private func readConfigurationAgain() async throws(LocalAgentError) {
+        let turn = await self.reloads.begin()
+        defer { turn.end() }
+        let new: AgentConfiguration
+        let names: DNSSettings
         do {
-            try await self.register(try self.readAgain())
-        } catch let error as LocalAgentError {
-            throw error
+            new = try self.readAgain()
+            names = try Self.dnsSettings(new)
         } catch {
             throw .failed("\(error)")
         }
-        self.logger.info("services and checks of the configuration were read again")
+        do {
+            try await self.register(new)
+        } catch {
+            throw .failed(Self.text(error))
+        }
+        AgentLog.level = new.logLevel.level
+        for server in self.faces.withLock({ $0.names }) { server.take(names) }
+        await self.local.setNodeMeta(Self.nodeMeta(new))
+        self.watches.set(new.watches)
+        for warning in new.warnings { self.logger.warning("\(warning)") }
+        for key in ConfigurationKeys.changed(from: self.configuration, to: new) {
+            self.logger.warning("\(key) was changed: this takes effect at the next start")
+        }
+        self.logger.info(
+            "the configuration was read again",
+            metadata: [
+                "services": "\(new.serviceDefinitions.count)", "checks": "\(new.checkDefinitions.count)",
+                "watches": "\(new.watches.count)",
+            ])
+    }
+
+    /// What the local agent refuses, in words that stand without a request.
+    private static func text(_ error: LocalAgentError) -> String {
+        switch error {
+        case .invalid(let text), .overloaded(let text), .failed(let text): text
+        case .serviceOfCheckMissing(let id): "a check's service_id: there is no service \(id)"
+        case .unknownService(let id), .unknownCheck(let id), .notTTL(let id), .unknownMember(let id): id
+        }
     }
 
     // MARK: - Going down
 
-    /// Requests that still wait for a change get this long to be answered.
-    private static let drainTime = Nanoseconds.seconds(5)
-
     /// Stops in order: the node leaves, or hands leadership over, while requests are still served; then the faces close,
     /// then what is behind them.
     package func stop(leaving: Bool) async {
+        await self.watches.stop()
         await self.local.stop()
         if leaving { await self.leave() } else if case .server(let server) = self.role { await server.handOver() }
         if case .server(let server) = self.role { await server.dismissAgents() }
@@ -248,7 +271,7 @@ package final class RunningAgent: Sendable {
             return faces
         }
         for names in faces.names { await names.stop() }
-        await Self.drain(faces.listeners, within: Self.drainTime)
+        await Self.drain(faces.listeners, within: self.configuration.performance.leaveDrainTime)
         await Self.stop(self.role)
         for run in faces.runs { run.cancel() }
         await self.store.close()

@@ -127,6 +127,11 @@ public final class HTTPAPI: Sendable {
         if self.settings.refusesUnprintablePaths, !isPrintable(request.path) {
             return .answer(APIError.unprintable.response)
         }
+        if !self.settings.blockedPaths.isEmpty, !request.isFromAgent,
+            self.settings.blockedPaths.contains(where: { request.path.starts(with: $0.utf8) })
+        {
+            return .answer(APIResponse.text(403, "Endpoint is blocked by agent configuration"))
+        }
         guard let (entry, matched) = self.routes.find(request.path) else { return .answer(self.unknown(request.path)) }
         if request.method == .options {
             return .answer(APIResponse.empty.with("Allow", entry.allow))

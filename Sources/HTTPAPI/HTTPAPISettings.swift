@@ -29,6 +29,8 @@ public struct HTTPAPISettings: Sendable {
     /// Paths with characters that can't be printed are answered 400, whatever the route
     /// (`disable_http_unprintable_char_filter` turns that off).
     public var refusesUnprintablePaths = true
+    /// Paths that begin with one of these are answered 403 (`http_config.block_endpoints`); not those that agents forward.
+    public var blockedPaths: [String] = []
     /// What `X-Consul-Default-Acl-Policy` says: `allow` or `deny`.
     public var defaultPolicy = "allow"
 

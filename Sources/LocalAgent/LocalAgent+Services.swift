@@ -23,13 +23,14 @@ extension LocalAgent {
     }
 
     /// Makes what the configuration files say true: registers all of it and removes what an earlier configuration had
-    /// and this one has not. What was registered over the API stays.
+    /// and this one has not. What was registered over the API stays. Nothing is changed when one definition is refused.
     public func setConfigured(services: [ServiceDefinition], checks: [CheckDefinition]) async throws(LocalAgentError) {
         let serviceIDs = Set(services.map { ByteKey($0.effectiveID) })
         let inlineIDs = services.flatMap { service in
             LocalAgent.inlineChecks(of: service).map { ByteKey($0.effectiveID) }
         }
         let checkIDs = Set(checks.map { ByteKey($0.effectiveID) } + inlineIDs)
+        try self.vet(services, checks)
         try await self.write { () throws(LocalAgentError) in
             let gone = self.registrations.sortedServices.filter {
                 $0.configured && $0.parent.isEmpty && !serviceIDs.contains(ByteKey($0.row.id))
@@ -57,6 +58,20 @@ extension LocalAgent {
     }
 
     // MARK: - decisions
+
+    /// Throws what any of these would be refused for.
+    private func vet(_ services: [ServiceDefinition], _ checks: [CheckDefinition]) throws(LocalAgentError) {
+        for service in services {
+            if let text = service.validate() { throw .invalid("service \(service.name): \(text)") }
+            _ = try self.registration(of: service, replaceExistingChecks: false, configured: true)
+        }
+        for check in checks {
+            var alone = check
+            // Its service may be among those that are still to come.
+            if services.contains(where: { $0.effectiveID == check.serviceID }) { alone.serviceID = "" }
+            _ = try self.registration(of: alone, configured: true)
+        }
+    }
 
     /// Everything that a service's registration changes: itself, its checks, its sidecar.
     private func registration(

@@ -64,6 +64,14 @@ extension LocalAgent {
         return self.sync.retryDelay
     }
 
+    /// The node's metadata in the catalog, the keys that Consul writes itself included.
+    public func setNodeMeta(_ meta: [String: String]) {
+        if self.nodeMeta == meta { return }
+        self.nodeMeta = meta
+        self.nodeSynced = false
+        self.wakeSync()
+    }
+
     private var nodeRow: LogNode {
         var node = LogNode()
         node.id = self.settings.nodeUUID
@@ -71,7 +79,7 @@ extension LocalAgent {
         node.address = self.settings.address
         node.datacenter = self.settings.datacenter
         node.taggedAddresses = self.settings.taggedAddresses
-        node.meta = self.settings.nodeMeta
+        node.meta = self.nodeMeta
         return node
     }
 

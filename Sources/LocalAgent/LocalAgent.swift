@@ -12,6 +12,8 @@ import Units
 /// the catalog under this node's name stays, and `consul` and `serfHealth` belong to the leader.
 public actor LocalAgent: LocalAgentAccess {
     let settings: LocalAgentSettings
+    /// As the settings had it, until a reload brought another.
+    var nodeMeta: [String: String]
     let cluster: any ClusterAccess
     let catalog: any CatalogReader
     let store: any LocalStateStore
@@ -46,6 +48,7 @@ public actor LocalAgent: LocalAgentAccess {
         facilities: any AgentFacilities, logger: Logger
     ) {
         self.settings = settings.inRange()
+        self.nodeMeta = settings.nodeMeta
         self.cluster = cluster
         self.catalog = catalog
         self.store = store

@@ -34,12 +34,20 @@ struct ValidateCommand: AsyncParsableCommand {
         commandName: "validate", abstract: "Checks configuration files without starting")
 
     @Flag(name: .customLong("quiet"), help: "Say nothing when all is well.") var quiet = false
+    @Option(
+        name: .customLong("config-format"),
+        help: .init("hcl or json: how all files are read, whatever their names.", valueName: "format"))
+    var format: String?
     @Argument(help: "Files and folders.") var paths: [String] = []
 
     func run() async throws {
         if self.paths.isEmpty { throw CommandFailure("Must specify at least one config file or directory") }
+        let format = self.format.map(AgentConfiguration.Format.init(rawValue:))
+        if case .some(nil) = format {
+            throw CommandFailure("-config-format must be either \"hcl\" or \"json\"")
+        }
         do {
-            let settings = try AgentConfiguration.validate(paths: self.paths)
+            let settings = try AgentConfiguration.validate(paths: self.paths, format: format ?? nil)
             for warning in settings.warnings where !self.quiet { Output.error("Warning: \(warning)") }
         } catch {
             throw CommandFailure("Config validation failed: \(error)")

@@ -18,7 +18,7 @@ package struct Serai: AsyncParsableCommand {
         KeygenCommand.self, KeyringCommand.self, KVCommand.self, LeaveCommand.self, LockCommand.self,
         MaintCommand.self, MembersCommand.self, MonitorCommand.self, OperatorCommand.self, ReloadCommand.self,
         RTTCommand.self, ServicesCommand.self, SessionCommand.self, SnapshotCommand.self, ValidateCommand.self,
-        VersionCommand.self,
+        VersionCommand.self, WatchCommand.self,
     ]
 
     /// `consul` when called by that name.

@@ -2,7 +2,9 @@ import Agent
 import Certificates
 import Cluster
 import Foundation
+import LocalAgent
 import Testing
+import Units
 
 /// What a start refuses, and what one server does without any preparation.
 @Suite(.serialized) struct StartTests {
@@ -101,9 +103,13 @@ import Testing
     @Test func servicesOfTheConfigurationAreRegisteredAtStart() async throws {
         try await TestNodes.with(expect: 1) { nodes in
             try await nodes.start("server-1") { configuration in
-                configuration.serviceDefinitions = [
-                    .object(["name": .text("web"), "port": .integer(80), "check": .object(["ttl": .text("10s")])])
-                ]
+                var web = ServiceDefinition()
+                web.name = "web"
+                web.port = 80
+                var check = CheckDefinition()
+                check.ttl = .seconds(10)
+                web.checks = [check]
+                configuration.serviceDefinitions = [web]
             }
             try await nodes.eventually("registered", "server-1", "/v1/catalog/service/web") {
                 $0.text.contains("\"web\"")

@@ -83,6 +83,14 @@ final class TestNodes: @unchecked Sendable {
     }
 
     func start(_ name: String, _ change: (inout AgentConfiguration) -> Void = { _ in }) async throws {
+        try await self.start(name, reload: nil, change)
+    }
+
+    /// - Parameter reload: what a reload reads; nil is the same again.
+    func start(
+        _ name: String, reload: (@Sendable () throws -> AgentConfiguration)?,
+        _ change: (inout AgentConfiguration) -> Void
+    ) async throws {
         var configuration = self.configuration(name)
         change(&configuration)
         let level: Logger.Level = getenv("SERAI_TEST_LOG") == nil ? .critical : .debug
@@ -95,7 +103,7 @@ final class TestNodes: @unchecked Sendable {
         let again = configuration
         self.running[name] = try await RunningAgent.start(
             configuration, group: MultiThreadedEventLoopGroup.singleton, logger: logger, fatal: { fatal.add($0) },
-            reload: { again }, end: { _ in })
+            reload: reload ?? { again }, end: { _ in })
     }
 
     func startServers() async throws {
