@@ -75,7 +75,8 @@ let rooms: [Room] = [
     // faces
     Room(
         name: "HTTPAPI", rooms: ["Units", "Filter", "Protocol", "Registry", "CZlib", "Cluster", "LocalAgent"],
-        products: [hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging]),
+        products: [hummingbirdCore, nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS, logging],
+        testProducts: [x509, asn1, crypto]),
     Room(
         name: "DNSServer", rooms: ["Units", "Protocol", "DNSCodec", "Registry", "Cluster"],
         products: [nioCore, nioPosix, logging]),

@@ -1,4 +1,5 @@
 import Foundation
+import HTTPAPI
 import LocalAgent
 import NIOCore
 import Units
@@ -52,6 +53,9 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var limits = Limits()
     public var dns = DNSSettings()
     public var http = HTTPSettings()
+    /// There when `ports.https` is.
+    public var https: TLSListenerSettings?
+    public var unixSockets = UnixSocketPermissions()
     public var checks = CheckSettings()
 
     /// The least TTL a session may ask for.

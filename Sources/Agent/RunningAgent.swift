@@ -26,6 +26,8 @@ package final class RunningAgent: Sendable {
         var listeners: [HTTPListener] = []
         var runs: [Task<Void, Never>] = []
         var names: [DNSServer] = []
+        /// What HTTPS is served with.
+        var tls: ServerTLS?
     }
 
     /// Starts everything; when this returns, all addresses are listened on. `fatal` ends the process.
@@ -123,23 +125,36 @@ package final class RunningAgent: Sendable {
             self.faces.withLock { $0.names.append(names) }
         }
         if let port = self.configuration.ports.http {
-            for address in self.configuration.httpAddresses { try await self.listen(address, port, group) }
+            for address in self.configuration.httpAddresses { try await self.listen(address, port, nil, group) }
+        }
+        if let port = self.configuration.ports.https, let settings = self.configuration.https {
+            let tls: ServerTLS
+            do {
+                tls = try ServerTLS(settings)
+            } catch {
+                throw AgentFailure("HTTPS can't be served: \(error)")
+            }
+            self.faces.withLock { $0.tls = tls }
+            for address in self.configuration.httpsAddresses { try await self.listen(address, port, tls, group) }
         }
         try await self.answerForAgents(group)
     }
 
     /// Returns when the address is bound, and throws when it can't be.
-    private func listen(_ address: String, _ port: Int, _ group: any EventLoopGroup) async throws {
+    private func listen(
+        _ address: String, _ port: Int, _ tls: ServerTLS?, _ group: any EventLoopGroup
+    ) async throws {
         let bound = AsyncStream.makeStream(of: Result<Void, AgentFailure>.self)
         let logger = self.logger
         let listener =
             address.hasPrefix("unix://")
             ? self.http.makeListener(
-                socketPath: String(address.dropFirst(7)), group: group
-            ) {
-                bound.continuation.yield(.success(()))
+                socketPath: String(address.dropFirst(7)), permissions: self.configuration.unixSockets, tls: tls,
+                group: group
+            ) { failure in
+                bound.continuation.yield(failure.map { .failure(AgentFailure("\($0)")) } ?? .success(()))
             }
-            : self.http.makeListener(host: address, port: port, group: group) { _ in
+            : self.http.makeListener(host: address, port: port, tls: tls, group: group) { _ in
                 bound.continuation.yield(.success(()))
             }
         let run = Task {
@@ -221,9 +236,11 @@ package final class RunningAgent: Sendable {
         defer { turn.end() }
         let new: AgentConfiguration
         let names: DNSSettings
+        let tls: ServerTLS?
         do {
             new = try self.readAgain()
             names = try Self.dnsSettings(new)
+            tls = try new.https.map { try ServerTLS($0) }
         } catch {
             throw .failed("\(error)")
         }
@@ -234,6 +251,7 @@ package final class RunningAgent: Sendable {
         }
         AgentLog.level = new.logLevel.level
         for server in self.faces.withLock({ $0.names }) { server.take(names) }
+        if let tls { self.faces.withLock({ $0.tls })?.take(tls) }
         await self.local.setNodeMeta(Self.nodeMeta(new))
         self.watches.set(new.watches)
         for warning in new.warnings { self.logger.warning("\(warning)") }

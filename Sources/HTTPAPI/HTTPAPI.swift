@@ -56,23 +56,39 @@ public final class HTTPAPI: Sendable {
     }
 
     /// A listener that serves this API. Port 0 takes any free port.
-    /// - Parameter onRunning: called with the bound address's port once connections are accepted.
+    /// - Parameters:
+    ///   - tls: what HTTPS is spoken with; nil: plain HTTP.
+    ///   - onRunning: called with the bound address's port once connections are accepted.
     public func makeListener(
-        host: String, port: Int, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        host: String, port: Int, tls: ServerTLS? = nil,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         onRunning: @escaping @Sendable (Int) async -> Void = { _ in }
     ) -> HTTPListener {
-        HTTPListener(api: self, address: .hostname(host, port: port), group: group, logger: self.logger) { channel in
+        HTTPListener(
+            api: self, address: .hostname(host, port: port), tls: tls, group: group, logger: self.logger
+        ) { channel in
             await onRunning(channel.localAddress?.port ?? port)
         }
     }
 
-    /// A listener on a Unix socket.
+    /// A listener on a Unix socket; a socket that stands there already is replaced.
+    /// - Parameter onRunning: called once connections are accepted, with what kept the socket from getting its
+    ///   permissions.
     public func makeListener(
-        socketPath: String, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
-        onRunning: @escaping @Sendable () async -> Void = {}
+        socketPath: String, permissions: UnixSocketPermissions = UnixSocketPermissions(), tls: ServerTLS? = nil,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        onRunning: @escaping @Sendable (UnixSocketPermissions.Failure?) async -> Void = { _ in }
     ) -> HTTPListener {
-        HTTPListener(api: self, address: .unixDomainSocket(path: socketPath), group: group, logger: self.logger) { _ in
-            await onRunning()
+        HTTPListener(
+            api: self, address: .unixDomainSocket(path: socketPath), socketPath: socketPath, tls: tls, group: group,
+            logger: self.logger
+        ) { _ in
+            do throws(UnixSocketPermissions.Failure) {
+                try permissions.apply(to: socketPath)
+                await onRunning(nil)
+            } catch {
+                await onRunning(error)
+            }
         }
     }
 

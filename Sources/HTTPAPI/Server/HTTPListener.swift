@@ -1,3 +1,4 @@
+import Glibc
 import HummingbirdCore
 import Logging
 import NIOCore
@@ -23,23 +24,27 @@ package struct ConnectionLimits: Sendable {
 /// Serves the HTTP API at one address. `run()` returns when the listener was shut down and every connection has ended.
 public struct HTTPListener: Sendable {
     private let server: Server<HTTPConnections>
+    private let socketPath: String?
 
     init(
-        api: HTTPAPI, address: BindAddress, group: any EventLoopGroup, logger: Logger,
+        api: HTTPAPI, address: BindAddress, socketPath: String? = nil, tls: ServerTLS? = nil,
+        group: any EventLoopGroup, logger: Logger,
         onRunning: @escaping @Sendable (any Channel) async -> Void
     ) {
         let configuration = ServerConfiguration(
             address: address, backlog: 1024, reuseAddress: true,
             availableConnectionsDelegate: MaximumAvailableConnections(api.settings.maximumConnections, logger: logger))
         self.server = Server(
-            childChannelSetup: HTTPConnections(api: api, limits: api.settings.connectionLimits),
+            childChannelSetup: HTTPConnections(api: api, limits: api.settings.connectionLimits, tls: tls),
             configuration: configuration,
             onServerRunning: onRunning, eventLoopGroup: group, logger: logger)
+        self.socketPath = socketPath
     }
 
-    /// Binds and serves. Throws when the address can't be bound.
+    /// Binds and serves. Throws when the address can't be bound. A socket in the file system is removed in the end.
     public func run() async throws {
         try await self.server.run()
+        if let path = self.socketPath { unlink(path) }
     }
 
     /// Takes no further connections, answers what is being waited on, and closes.
@@ -59,6 +64,7 @@ struct HTTPConnections: ServerChildChannel {
 
     let api: HTTPAPI
     let limits: ConnectionLimits
+    let tls: ServerTLS?
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Connection> {
         channel.eventLoop.makeCompletedFuture {
@@ -73,6 +79,7 @@ struct HTTPConnections: ServerChildChannel {
                 signal: signal, limits: self.limits, policy: api.settings.defaultPolicy,
                 rule: { api.bodyRule(for: $0) },
                 responder: { api.respondOnLoop(to: $0, body: $1, $2, $3) })
+            try self.tls?.addHandlers(to: channel)
             try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(decoder))
             try channel.pipeline.syncOperations.addHandler(assembler)
             let asyncChannel = try NIOAsyncChannel<Incoming, Outgoing>(
