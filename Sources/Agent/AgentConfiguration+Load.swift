@@ -67,6 +67,8 @@ extension AgentConfiguration {
         try made.takeTimings(reader)
         try made.takeLimits(reader)
         try made.takeNames(reader)
+        try made.takeHTTPS(reader)
+        made.takeUnixSockets(reader)
         if let complaint = made.complaint { throw complaint }
         try made.takeDefinitions(reader)
         made.warnings += made.remarks
