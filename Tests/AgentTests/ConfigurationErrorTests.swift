@@ -22,9 +22,23 @@ struct ConfigurationErrorTests {
                 "FOLDER/a.json:1:2: segment is Consul's, but not in Serai: it is an Enterprise feature"
             ),
             (
+                #"{"ports": {"grpc_tls": 8503}}"#,
+                "FOLDER/a.json:1:12: ports.grpc_tls is Consul's, but not in Serai: gRPC has no TLS of its own in this "
+                    + "version"
+            ),
+            (
                 #"{"ports": {"https": 8501}}"#,
-                "FOLDER/a.json:1:12: ports.https is Consul's, but not in Serai: the HTTP API has no TLS of its own in "
-                    + "this version"
+                "ports.https: HTTPS needs a certificate and its key: set tls.https.cert_file and key_file"
+            ),
+            (#"{"ports": {"https": 8501}, "tls": {"https": {"cert_file": "a", "key_file": "b"}}}"#, "accepted"),
+            (#"{"ports": {"https": 8501}, "cert_file": "a", "tls": {"defaults": {"key_file": "b"}}}"#, "accepted"),
+            (
+                #"{"ports": {"https": 8501}, "cert_file": "a", "key_file": "b", "verify_incoming": true}"#,
+                "verify_incoming: needs ca_file or ca_path: whose clients are to be let in?"
+            ),
+            (
+                #"{"ports": {"https": 8501}, "cert_file": "a", "key_file": "b", "tls_min_version": "SSLv3"}"#,
+                "tls_min_version: must be TLSv1_2 or TLSv1_3, not SSLv3"
             ),
             (#"{"acl": {"enabled": false}, "ports": {"https": -1}, "tls": {}}"#, "accepted"),
             (#"{"server": "yes"}"#, "FOLDER/a.json:1:12: server must be true or false, not text"),

@@ -85,6 +85,8 @@ struct NodeAnswerTests {
         #expect(try catalog.ask("0a000102.addr.dc1.consul.", .a).answerTexts == ["A 10.0.1.2"])
         #expect(try catalog.ask("0A000102.addr.consul.", .any).answerTexts == ["A 10.0.1.2"])
         #expect(try catalog.ask("0a000102.addr.consul.", .aaaa).isEmptyButKnown)
+        // It means the same in every datacenter.
+        #expect(try catalog.ask("0a000102.addr.dc9.consul.", .a).answerTexts == ["A 10.0.1.2"])
         let v6 = "20010db8000000000000000000000001"
         #expect(try catalog.ask("\(v6).addr.consul.", .aaaa).answerTexts == ["AAAA 20:1:d:b8:0:0:0:0:0:0:0:0:0:0:0:1"])
         for name in ["0a0001.addr.consul.", "0a00010g.addr.consul.", "x.0a000102.addr.consul."] {
@@ -104,6 +106,19 @@ struct NodeAnswerTests {
         #expect(try catalog.ask("9.1.0.0.10.in-addr.arpa.", .ptr).isUnknown)
     }
 
+    @Test func reverseNamesLeadToServicesAndToNodesWithDots() throws {
+        var catalog = try self.catalog()
+        try catalog.node("a.b", "10.0.0.7")
+        try catalog.service("web", on: "n1", address: "10.9.0.1", port: 80)
+        try catalog.service("web", on: "a.b", address: "10.9.0.1", port: 81)
+        try catalog.service("db", on: "a.b", address: "10.9.0.1", port: 82)
+        #expect(
+            try catalog.ask("1.0.9.10.in-addr.arpa.", .ptr).answerTexts == [
+                "PTR db.service.dc1.consul.", "PTR web.service.dc1.consul.",
+            ])
+        #expect(try catalog.ask("7.0.0.10.in-addr.arpa.", .ptr).answerTexts == ["PTR a.b.node.dc1.consul."])
+    }
+
     @Test func theZoneHasItsAuthorityAndServers() throws {
         var catalog = try self.catalog()
         for name in ["s1", "s2", "s3", "s4"] {
@@ -112,7 +127,9 @@ struct NodeAnswerTests {
         }
         let authority = try catalog.ask("consul.", .soa)
         #expect(authority.answerTexts == ["SOA ns.consul. hostmaster.consul. 1700000000"])
-        let servers = try catalog.ask("consul.", .ns)
+        #expect(authority.authority.count == 3 && authority.additional.count == 3)
+        let servers = try catalog.ask("consul.", .ns) { $0.nodeTimeToLive = 30 }
+        #expect(servers.answers.allSatisfy { $0.timeToLive == 30 })
         #expect(servers.answers.count == 3)
         #expect(Set(servers.answerTexts).isSubset(of: Set((1...4).map { "NS s\($0).node.dc1.consul." })))
         #expect(servers.additional.count == 3)

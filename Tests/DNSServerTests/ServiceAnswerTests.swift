@@ -103,6 +103,24 @@ struct ServiceAnswerTests {
             ])
     }
 
+    @Test func aWeightOfNothingIsOne() throws {
+        var catalog = try self.catalog()
+        try catalog.service("db", on: "n1", port: 1, weights: (0, 0))
+        #expect(try catalog.ask("db.service.consul.", .srv).answerTexts == ["SRV 1 1 1 n1.node.dc1.consul."])
+    }
+
+    @Test func aLocationCarriesItsNodesMetadataAndAnAddressRecordDoesNot() throws {
+        var catalog = try self.catalog()
+        try catalog.node("n1", "10.0.0.1", meta: ["rack": "7"])
+        try catalog.service("db", on: "n1", address: "10.9.0.1", port: 1)
+        #expect(
+            try catalog.ask("db.service.consul.", .srv).additionalTexts == [
+                "0a090001.addr.dc1.consul. A 10.9.0.1", "n1.node.dc1.consul. TXT rack=7",
+            ])
+        #expect(try catalog.ask("db.service.consul.", .srv) { $0.nodeMetaInAdditional = false }.additional.count == 1)
+        #expect(try catalog.ask("db.service.consul.", .a).additional.isEmpty)
+    }
+
     @Test func instancesAtOneAddressAreOneRecord() throws {
         var catalog = try self.catalog()
         try catalog.service("db", on: "n1", id: "db-1", port: 1)
@@ -124,7 +142,7 @@ struct ServiceAnswerTests {
         #expect(try catalog.ask("ext.service.consul.", .a).answerTexts == ["A 10.0.0.2"])
     }
 
-    @Test func aNodeWhoseNameIsNoLabelIsNamedByItsAddress() throws {
+    @Test func aNodeWhoseNameIsNoDomainNameIsNamedByItsAddress() throws {
         var catalog = TestCatalog()
         try catalog.node("n1.example", "10.0.0.1")
         try catalog.node(String(repeating: "n", count: 64), "10.0.0.2")
@@ -132,9 +150,9 @@ struct ServiceAnswerTests {
         try catalog.service("web", on: String(repeating: "n", count: 64), port: 80)
         #expect(
             try catalog.ask("web.service.consul.", .srv).answerTexts == [
-                "SRV 1 1 80 0a000001.addr.dc1.consul.", "SRV 1 1 80 0a000002.addr.dc1.consul.",
+                "SRV 1 1 80 0a000002.addr.dc1.consul.", "SRV 1 1 80 n1.example.node.dc1.consul.",
             ])
-        #expect(try catalog.ask("n1.example.node.consul.", .a).answerTexts == ["A 10.0.0.1"])
+        #expect(try catalog.ask("n1.example.node.dc1.consul.", .a).answerTexts == ["A 10.0.0.1"])
     }
 
     @Test func theSeedDecidesTheOrder() throws {
@@ -188,6 +206,36 @@ struct SizeTests {
         #expect(try catalog.ask("web.service.consul.", type, edns: nil) { $0.udpAnswerLimit = 5 }.answers.count == 5)
         #expect(try catalog.ask("web.service.consul.", type).answers.count == 10)
         #expect(try catalog.ask("web.service.consul.", type, overTCP: true, edns: nil).answers.count == 10)
+    }
+
+    @Test func whatTheLimitLeavesOutIsMarkedWhenThatIsAsked() throws {
+        let catalog = try self.catalog(10)
+        func isMarked(_ type: DNSRecordType, edns: DNSExtension? = nil, overTCP: Bool = false) throws -> Bool {
+            try catalog.ask("web.service.consul.", type, overTCP: overTCP, edns: edns) {
+                $0.marksLimitedAnswers = true
+            }.truncated
+        }
+        #expect(try isMarked(.a) && isMarked(.srv))
+        #expect(try !isMarked(.a, overTCP: true))
+        #expect(try !isMarked(.a, edns: DNSExtension(payloadSize: 1232)))
+        #expect(try !isMarked(.aaaa))
+    }
+
+    @Test func namesCanBeWrittenOut() throws {
+        let catalog = try self.catalog(3)
+        let query = try DNSMessage(
+            id: 1, questions: [DNSQuestion(name: try DNSName("web.service.consul."), type: .srv)]
+        ).encoded()
+        func size(_ compresses: Bool) throws -> (Int, DNSMessage) {
+            var settings = try DNSSettings(datacenter: "dc1")
+            settings.compressesNames = compresses
+            let bytes = DNSResponder(settings: settings).answer(
+                packet: query, overTCP: true, view: catalog.view, seed: 1, wallTime: 1)
+            return (bytes.count, try DNSMessage(decoding: bytes))
+        }
+        let (small, one) = try size(true)
+        let (large, other) = try size(false)
+        #expect(one == other && large > small + 100)
     }
 
     @Test func theAddressLimitHoldsEverywhereButForSRV() throws {
