@@ -42,6 +42,11 @@ package enum Arguments {
                 continue
             }
             guard let flag = self.normalised(flag: argument) else { continue }
+            // `-separator=`: an empty value, which the parser takes only by itself.
+            if flag.hasSuffix("="), !flag.dropLast().contains("=") {
+                result += [String(flag.dropLast()), ""]
+                continue
+            }
             result.append(flag)
             // `-name -x`: a flag's value, whatever it begins with.
             if self.takesValue(flag), let value = rest.popFirst() {

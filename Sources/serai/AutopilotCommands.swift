@@ -23,6 +23,10 @@ struct AutopilotConfiguration: Codable {
 
     static let path = "/v1/operator/autopilot/configuration"
 
+    static let consulDefaults = AutopilotConfiguration(
+        CleanupDeadServers: true, LastContactThreshold: "200ms", MaxTrailingLogs: 250, MinQuorum: 0,
+        ServerStabilizationTime: "10s", RedundancyZoneTag: "", DisableUpgradeMigration: false, UpgradeVersionTag: "")
+
     var lines: [String] {
         [
             "CleanupDeadServers = \(self.CleanupDeadServers)", "LastContactThreshold = \(self.LastContactThreshold)",
@@ -77,10 +81,13 @@ struct AutopilotSet: AsyncParsableCommand {
     @Option(name: .customLong("upgrade-version-tag"), help: .hidden) var versionTag: String?
 
     func run() async throws {
+        // What is wrong with the flags is told before anybody is asked.
+        var settings = AutopilotConfiguration.consulDefaults
+        try self.change(&settings)
         let client = try self.api.client()
         let known = try await client.demand(
             .GET, AutopilotConfiguration.path, failing: "Error querying Autopilot configuration")
-        var settings = try known.decoded(AutopilotConfiguration.self)
+        settings = try known.decoded(AutopilotConfiguration.self)
         try self.change(&settings)
         // Between the reading and the writing somebody else may have changed it.
         let index = settings.ModifyIndex ?? 0

@@ -103,11 +103,12 @@ final class Signals: Sendable {
     // Dispatch's sources are safe to cancel from anywhere, but its types don't say so.
     private nonisolated(unsafe) let sources: [any DispatchSourceSignal]
 
-    /// From here on they end nothing by themselves. What is ignored when this process starts (nohup) stays ignored.
+    /// From here on they end nothing by themselves. A hangup that was ignored from the start (nohup) stays ignored.
     init(_ body: @escaping @Sendable (Int32) -> Void) {
         self.sources = Self.watched.compactMap { number in
             let before = Glibc.signal(number, SIG_IGN)
-            if unsafeBitCast(before, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) { return nil }
+            let wasIgnored = unsafeBitCast(before, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+            if wasIgnored, number == SIGHUP { return nil }
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
             source.setEventHandler { body(number) }
             source.resume()

@@ -9,7 +9,9 @@ package enum Endpoint {
         }
         if text.hasPrefix("http://") || text.hasPrefix("https://") { return text }
         if text.contains("://") {
-            throw CommandFailure("Error connecting to agent: unknown protocol scheme in \(address)")
+            throw CommandFailure(
+                "Error connecting to agent: Unknown protocol scheme: \(address.prefix { $0 != ":" }) "
+                    + "(http, https and unix are known)")
         }
         return (secure ? "https://" : "http://") + text
     }

@@ -70,7 +70,7 @@ struct KVGet: AsyncParsableCommand {
     @Flag(name: .customLong("recurse"), help: "Show all keys under the prefix.") var recurse = false
     @Flag(name: .customLong("raw"), help: "The value's bytes alone, without a newline behind them.") var raw = false
     @Option(name: .customLong("separator"), help: "List keys only up to this text.") var separator = "/"
-    @Argument(help: "Key or prefix.") var arguments: [String] = []
+    @Argument(help: .init("Key or prefix.", valueName: "key")) var arguments: [String] = []
 
     func run() async throws {
         let key = try KVPath.one(self.arguments, what: "KEY", emptyAllowed: self.keys || self.recurse)
@@ -140,12 +140,17 @@ struct KVPut: AsyncParsableCommand {
         UInt64?
     @Option(name: .customLong("flags"), help: "Number kept with the key.") var flags: UInt64 = 0
     @Option(name: .customLong("session"), help: "Session that -acquire and -release act for.") var session: String?
-    @Argument(help: "KEY [DATA]; DATA is text, @file, or - for standard input.") var arguments: [String] = []
+    @Argument(help: .init("The key, and its data: text, @file, or - for standard input.", valueName: "key and data"))
+    var arguments: [String] = []
 
     func run() async throws {
         guard let key = self.arguments.first else { throw CommandFailure("Error! Missing KEY argument") }
         if self.arguments.count > 2 {
             throw CommandFailure("Error! Too many arguments (expected 1 or 2, got \(self.arguments.count))")
+        }
+        if key.hasPrefix("/"), !key.hasPrefix("//") {
+            throw CommandFailure(
+                "Error! Failed writing data: Invalid key. Key must not begin with a '/': \(key) (//key writes /key)")
         }
         if self.acquire || self.release, self.session == nil {
             throw CommandFailure("Error! Missing -session (required with -acquire and -release)")
@@ -190,7 +195,7 @@ struct KVDelete: AsyncParsableCommand {
     @Flag(name: .customLong("cas"), help: "Delete only if the key still has -modify-index.") var cas = false
     @Option(name: .customLong("modify-index"), help: "The ModifyIndex that -cas compares with.") var modifyIndex:
         UInt64?
-    @Argument(help: "Key or prefix.") var arguments: [String] = []
+    @Argument(help: .init("Key or prefix.", valueName: "key")) var arguments: [String] = []
 
     func run() async throws {
         let key = try KVPath.one(self.arguments, what: "KEY", emptyAllowed: self.recurse)
@@ -214,7 +219,7 @@ struct KVExport: AsyncParsableCommand {
         commandName: "export", abstract: "Writes the keys under a prefix as JSON")
 
     @OptionGroup(title: "HTTP API") var api: APIOptions
-    @Argument(help: "Prefix; everything by default.") var arguments: [String] = []
+    @Argument(help: .init("Prefix; everything by default.", valueName: "prefix")) var arguments: [String] = []
 
     func run() async throws {
         let prefix = try KVPath.one(self.arguments, what: "KEY", emptyAllowed: true)
@@ -243,7 +248,7 @@ struct KVImport: AsyncParsableCommand {
 
     @OptionGroup(title: "HTTP API") var api: APIOptions
     @Option(name: .customLong("prefix"), help: "Put this before every key.") var prefix = ""
-    @Argument(help: "JSON, @file, or - for standard input.") var arguments: [String] = []
+    @Argument(help: .init("JSON, @file, or - for standard input.", valueName: "data")) var arguments: [String] = []
 
     private struct Item: Decodable {
         var key: String

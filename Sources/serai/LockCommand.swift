@@ -44,7 +44,8 @@ struct LockCommand: AsyncParsableCommand {
     var timeout = "0"
     @Option(name: .customLong("try"), help: .init("The same as -timeout.", valueName: "duration")) var attempt: String?
     @Flag(name: .customLong("verbose"), help: "Tell each step.") var verbose = false
-    @Argument(help: "Prefix of the lock's keys, and the command.") var arguments: [String] = []
+    @Argument(help: .init("Prefix of the lock's keys, and the command.", valueName: "prefix and command"))
+    var arguments: [String] = []
 
     func run() async throws {
         guard self.arguments.count > 1 else {

@@ -42,6 +42,7 @@ struct MembersCommand: AsyncParsableCommand {
             }
             return segment
         }
+        var shownTags: [String: String] { self.tags.merging(["segment": self.segment]) { _, new in new } }
         var isServer: Bool { self.tags["role"] == "consul" }
         var place: String {
             self.address.contains(":") ? "[\(self.address)]:\(self.port)" : "\(self.address):\(self.port)"
@@ -53,7 +54,9 @@ struct MembersCommand: AsyncParsableCommand {
             throw CommandFailure("Failed to compile status regexp: \(self.status)")
         }
         var query: [(String, String?)] = self.wan ? [("wan", "1")] : []
-        if !self.segment.isEmpty { query.append(("segment", self.segment)) }
+        if !self.segment.isEmpty {
+            throw CommandFailure("Error retrieving members: network segments belong to Consul's enterprise edition")
+        }
         if let filter { query.append(("filter", filter)) }
         let answer = try await self.api.client().demand(
             .GET, "/v1/agent/members", query: query, failing: "Error retrieving members")
@@ -69,7 +72,7 @@ struct MembersCommand: AsyncParsableCommand {
             let rows = sorted.map { member in
                 [
                     member.name, member.place, member.statusText,
-                    Listing.pairs(member.tags).replacingOccurrences(of: ", ", with: ","),
+                    Listing.pairs(member.shownTags).replacingOccurrences(of: ", ", with: ","),
                 ]
             }
             return Output.print(table: [["Node", "Address", "Status", "Tags"]] + rows)

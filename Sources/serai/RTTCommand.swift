@@ -46,6 +46,7 @@ struct RTTCommand: AsyncParsableCommand {
 
     private func betweenDatacenters(_ client: APIClient) async throws -> (String, String, Double) {
         var names = self.nodes
+        guard names.allSatisfy({ $0.contains(".") }) else { throw Self.noDatacenter }
         if names.count == 1 {
             let own = try await Self.ownName(client)
             names.append(own.name + "." + own.datacenter)
@@ -54,7 +55,7 @@ struct RTTCommand: AsyncParsableCommand {
         let areas = try answer.decoded([CoordinateArea].self)
         func coordinate(_ name: String) throws -> NetworkCoordinate {
             guard let dot = name.lastIndex(of: ".") else {
-                throw CommandFailure("Node names must be specified as <node name>.<datacenter> with -wan")
+                throw Self.noDatacenter
             }
             let (node, datacenter) = (name[..<dot], name[name.index(after: dot)...])
             for area in areas where area.datacenter == datacenter {
@@ -65,6 +66,9 @@ struct RTTCommand: AsyncParsableCommand {
         let seconds = try coordinate(names[0]).distance(to: try coordinate(names[1]))
         return (names[0], names[1], seconds)
     }
+
+    private static let noDatacenter = CommandFailure(
+        "Node names must be specified as <node name>.<datacenter> with -wan")
 
     private static func ownName(_ client: APIClient) async throws -> (name: String, datacenter: String) {
         struct Itself: Decodable {

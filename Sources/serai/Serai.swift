@@ -109,6 +109,7 @@ package struct Serai: AsyncParsableCommand {
     private static func tell(_ error: any Error) -> Int32 {
         let code = exitCode(for: error)
         let text = Help.singleDashed(fullMessage(for: error))
+            .replacingOccurrences(of: "[<options>]", with: "[flags]")
         if code.isSuccess {
             Output.line(text)
             return 0

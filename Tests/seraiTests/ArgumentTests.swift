@@ -36,6 +36,7 @@ struct ArgumentTests {
         #expect(
             Arguments.normalised(["maint", "-enable", "-reason", "-x", "-service", "web"])
                 == ["maint", "--enable", "--reason=-x", "--service", "web"])
+        #expect(Arguments.normalised(["kv", "get", "-separator=", "a"]) == ["kv", "get", "--separator", "", "a"])
     }
 
     @Test func theAgentReadsItsOwnFlags() {
