@@ -38,11 +38,18 @@ record = lambda kind, data: b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(
 answers = [record(1, b"\x0a\0\0\1"), record(28, bytes(16)), record(5, name("a.consul")), record(16, b"\3abc\1d"),
            record(33, struct.pack(">3H", 1, 1, 80) + b"\1n\xc0\x10"), record(12, b"\xc0\x0c"), record(700, b"??"),
            record(6, name("ns.consul") + name("root.consul") + struct.pack(">5I", 1, 2, 3, 4, 5))]
+subnet = b"\0" + struct.pack(">HHIH", 41, 512, 0, 11) + struct.pack(">HHHBB", 8, 7, 1, 24, 0) + b"\x0a\0\0"
+# What a recursor says: an alias, then what it stands for, its name by a pointer into the alias.
+chain = [record(5, b"\1b\xc0\x11"), b"\xc0\x2b" + struct.pack(">HHIH", 1, 1, 30, 4) + b"\xc6\x33\x64\1"]
 write("dns", [
     question("web.service.consul", 1), question("_web._tcp.service.dc1.consul", 33),
     question("1.0.0.127.in-addr.arpa", 12, more=extension, counts=(1, 0, 0, 1)), question("", 255),
     question("web.consul", 33, 0x8580, b"".join(answers), (1, len(answers), 0, 0)),
     question("web.consul", 1, 0x8403, answers[-1] + extension, (1, 0, 1, 1)),
+    question("WEB.service.Consul", 1, more=subnet, counts=(1, 0, 0, 1)),
+    question("20010db8000000000000000000000001.addr.dc1.consul", 28, 0x0000),
+    question("host.example.com", 1, 0x8180, b"".join(chain), (1, 2, 0, 0)),
+    question("big.example.com", 1, 0x8380, extension, (1, 0, 0, 1)),
 ])
 
 
