@@ -40,7 +40,7 @@ answers = [record(1, b"\x0a\0\0\1"), record(28, bytes(16)), record(5, name("a.co
            record(6, name("ns.consul") + name("root.consul") + struct.pack(">5I", 1, 2, 3, 4, 5))]
 subnet = b"\0" + struct.pack(">HHIH", 41, 512, 0, 11) + struct.pack(">HHHBB", 8, 7, 1, 24, 0) + b"\x0a\0\0"
 # What a recursor says: an alias, then what it stands for, its name by a pointer into the alias.
-chain = [record(5, b"\1b\xc0\x11"), b"\xc0\x2b" + struct.pack(">HHIH", 1, 1, 30, 4) + b"\xc6\x33\x64\1"]
+chain = [record(5, b"\1b\xc0\x11"), b"\xc0\x2e" + struct.pack(">HHIH", 1, 1, 30, 4) + b"\xc6\x33\x64\1"]
 write("dns", [
     question("web.service.consul", 1), question("_web._tcp.service.dc1.consul", 33),
     question("1.0.0.127.in-addr.arpa", 12, more=extension, counts=(1, 0, 0, 1)), question("", 255),
