@@ -22,6 +22,9 @@ let nioPosix = product("NIOPosix", "swift-nio")
 let nioHTTP1 = product("NIOHTTP1", "swift-nio")
 let nioTLS = product("NIOTLS", "swift-nio")
 let nioSSL = product("NIOSSL", "swift-nio-ssl")
+let nioHTTP2 = product("NIOHTTP2", "swift-nio-http2")
+let grpcCore = product("GRPCCore", "grpc-swift-2")
+let grpcTransport = product("GRPCNIOTransportHTTP2Posix", "grpc-swift-nio-transport")
 let logging = product("Logging", "swift-log")
 let crypto = product("Crypto", "swift-crypto")
 let x509 = product("X509", "swift-certificates")
@@ -60,8 +63,11 @@ let rooms: [Room] = [
         name: "Transport", rooms: ["Units", "Protocol", "Raft", "Certificates"],
         products: [nioCore, nioPosix, nioSSL, nioTLS, logging]),
     Room(
-        name: "HealthChecks", rooms: ["Units"],
-        products: [httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioTLS, logging],
+        name: "HealthChecks", rooms: ["Units", "Protocol"],
+        products: [
+            httpClient, nioCore, nioPosix, nioSSL, nioHTTP1, nioHTTP2, nioTLS, grpcCore, grpcTransport, protobuf,
+            logging,
+        ],
         testProducts: [x509, asn1, crypto]),
     // ways
     Room(
@@ -213,9 +219,12 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.0"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),

@@ -88,6 +88,9 @@ extension RunningAgent {
             wallClock: { SystemClock.wallTime() })
         settings.checkUpdateInterval = configuration.checks.updateInterval
         settings.checkOutputLimit = configuration.checks.outputMaxSize.rawValue
+        settings.allowsScripts = configuration.checks.enableScripts
+        settings.allowsLocalScripts = configuration.checks.enableLocalScripts
+        if let engine = getenv("DOCKER_HOST"), engine[0] != 0 { settings.dockerEngine = String(cString: engine) }
         return settings
     }
 

@@ -22,105 +22,44 @@ public enum HealthStatus: String, Sendable, Hashable, CaseIterable, Comparable {
     }
 }
 
-/// How a TLS connection of a probe is made.
-public struct ProbeTLS: Sendable, Equatable {
-    /// The name to ask for and to verify; nil is the host that is connected to.
-    public var serverName: String?
-    public var skipVerify: Bool
-
-    public init(serverName: String? = nil, skipVerify: Bool = false) {
-        self.serverName = serverName
-        self.skipVerify = skipVerify
-    }
-}
-
-/// Passing on 2xx, warning on 429, critical on everything else (Consul's health check definitions).
-public struct HTTPProbe: Sendable, Equatable {
-    public struct Header: Sendable, Equatable {
-        public var name: String
-        public var values: [String]
-
-        public init(name: String, values: [String]) {
-            self.name = name
-            self.values = values
-        }
-    }
-
-    /// `http://…` or `https://…`.
-    public var url: String
-    public var method: String
-    public var headers: [Header]
-    public var body: String
-    public var followsRedirects: Bool
-    public var tls: ProbeTLS
-
-    public init(
-        url: String, method: String = "GET", headers: [Header] = [], body: String = "", followsRedirects: Bool = true,
-        tls: ProbeTLS = ProbeTLS()
-    ) {
-        self.url = url
-        self.method = method
-        self.headers = headers
-        self.body = body
-        self.followsRedirects = followsRedirects
-        self.tls = tls
-    }
-}
-
-/// Passing when a connection is made (and, with `tls`, its handshake is done).
-public struct TCPProbe: Sendable, Equatable {
-    /// A name, an IPv4 address or an IPv6 address without brackets.
-    public var host: String
-    public var port: Int
-    public var tls: ProbeTLS?
-
-    public init(host: String, port: Int, tls: ProbeTLS? = nil) {
-        self.host = host
-        self.port = port
-        self.tls = tls
-    }
-
-    /// Splits `host:port` or `[v6]:port`; nil when it is neither.
-    public init?(_ target: String, tls: ProbeTLS? = nil) {
-        guard let colon = target.lastIndex(of: ":") else { return nil }
-        var host = String(target[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = String(host.dropFirst().dropLast())
-        } else if host.contains(":") {
-            return nil
-        }
-        guard !host.isEmpty, let port = UInt16(target[target.index(after: colon)...]), port > 0 else { return nil }
-        self.init(host: host, port: Int(port), tls: tls)
-    }
-
-    /// `host:port`, IPv6 in brackets.
-    public var target: String { self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)" }
-}
-
 /// One check, ready to run.
 public struct CheckPlan: Sendable, Equatable {
     public enum Kind: Sendable, Equatable {
         case http(HTTPProbe)
         case tcp(TCPProbe)
+        case udp(UDPProbe)
+        case grpc(GRPCProbe)
+        case h2ping(H2PingProbe)
+        case script(ScriptProbe)
+        case osService(OSServiceProbe)
+        case docker(DockerProbe)
         /// Critical once `remaining` has passed without a report of the application; `lastOutput` is shown with it.
         case ttl(remaining: Nanoseconds, lastOutput: String)
+
+        /// How long one probe may take when its definition does not say.
+        public var defaultTimeout: Nanoseconds {
+            switch self {
+            case .http, .tcp, .udp, .grpc, .h2ping, .ttl: .seconds(10)
+            case .script, .osService, .docker: .seconds(30)
+            }
+        }
     }
 
     public var id: String
     public var kind: Kind
     /// Between the end of a probe and the start of the next; without meaning for TTL.
     public var interval: Nanoseconds
-    /// For one probe; zero is the default of 10 s.
+    /// For one probe.
     public var timeout: Nanoseconds
-    /// Bytes of a reply's body that are kept: the last ones.
+    /// Bytes of a reply's body or of a program's output that are kept: the last ones.
     public var outputLimit: Int
     public var successBeforePassing: UInt32
     public var failuresBeforeWarning: UInt32
     public var failuresBeforeCritical: UInt32
 
-    public static let defaultTimeout = Nanoseconds.seconds(10)
     public static let defaultOutputLimit = 4096
 
+    /// - Parameter timeout: zero is the kind's default.
     public init(
         id: String, kind: Kind, interval: Nanoseconds = .seconds(10), timeout: Nanoseconds = .zero,
         outputLimit: Int = CheckPlan.defaultOutputLimit, successBeforePassing: UInt32 = 0,
@@ -129,7 +68,7 @@ public struct CheckPlan: Sendable, Equatable {
         self.id = id
         self.kind = kind
         self.interval = interval
-        self.timeout = timeout > .zero ? timeout : CheckPlan.defaultTimeout
+        self.timeout = timeout > .zero ? timeout : kind.defaultTimeout
         self.outputLimit = max(0, outputLimit)
         self.successBeforePassing = successBeforePassing
         self.failuresBeforeWarning = failuresBeforeWarning
@@ -150,18 +89,4 @@ public struct CheckReport: Sendable, Equatable {
         self.status = status
         self.output = output
     }
-}
-
-/// The check types that Consul knows and this version does not run. The one list; a registration of one is refused.
-public enum UnsupportedCheckType: String, CaseIterable, Sendable {
-    case script
-    case docker
-    case grpc
-    case udp
-    case alias
-    case h2ping
-    case osService = "os_service"
-
-    /// The text of a refusal, after `Invalid check: `.
-    public var refusal: String { "type \(self.rawValue) is not supported yet by this version" }
 }

@@ -57,19 +57,13 @@ public final class CheckRunner: Sendable {
             let sink = self.sink
             state = .running(
                 Task {
-                    switch plan.kind {
-                    case .ttl(let remaining, let lastOutput):
+                    if case .ttl(let remaining, let lastOutput) = plan.kind {
                         await CheckRunner.expire(
                             plan: plan, run: run, remaining: remaining, lastOutput: lastOutput, sink: sink)
-                    case .http(let probe):
-                        let prober = HTTPProber(probe: probe, plan: plan, group: group)
+                    } else if let prober = plan.prober(group: group) {
                         await CheckRunner.poll(
-                            plan: plan, run: run, delay: delay, logger: logger, sink: sink, prober.probe)
+                            plan: plan, run: run, delay: delay, logger: logger, sink: sink, prober)
                         await prober.close()
-                    case .tcp(let probe):
-                        let prober = TCPProber(probe: probe, plan: plan, group: group)
-                        await CheckRunner.poll(
-                            plan: plan, run: run, delay: delay, logger: logger, sink: sink, prober.probe)
                     }
                 })
         }
@@ -98,14 +92,14 @@ public final class CheckRunner: Sendable {
 
     private static func poll(
         plan: CheckPlan, run: UInt64, delay: Nanoseconds, logger: Logger, sink: @Sendable (CheckReport) async -> Void,
-        _ probe: @Sendable () async -> ProbeResult
+        _ prober: any Prober
     ) async {
         var machine = CheckStatusMachine(
             successBeforePassing: plan.successBeforePassing, failuresBeforeWarning: plan.failuresBeforeWarning,
             failuresBeforeCritical: plan.failuresBeforeCritical)
         guard await CheckRunner.sleep(delay) else { return }
         while !Task.isCancelled {
-            let result = await probe()
+            let result = await prober.probe()
             if Task.isCancelled { return }
             if let status = machine.record(result.status) {
                 await sink(CheckReport(id: plan.id, run: run, status: status, output: result.output))
@@ -125,6 +119,35 @@ public final class CheckRunner: Sendable {
             return true
         } catch {
             return false
+        }
+    }
+}
+
+/// Asks one target, again and again.
+protocol Prober: Sendable {
+    /// Takes no longer than the plan's timeout, but for the little time that an end needs.
+    func probe() async -> ProbeResult
+    /// Frees what it keeps between probes.
+    func close() async
+}
+
+extension Prober {
+    func close() async {}
+}
+
+extension CheckPlan {
+    /// Nil for a TTL check: nothing is asked.
+    fileprivate func prober(group: any EventLoopGroup) -> (any Prober)? {
+        switch self.kind {
+        case .http(let probe): HTTPProber(probe: probe, plan: self, group: group)
+        case .tcp(let probe): TCPProber(probe: probe, plan: self, group: group)
+        case .udp(let probe): UDPProber(probe: probe, plan: self, group: group)
+        case .grpc(let probe): GRPCProber(probe: probe, plan: self, group: group)
+        case .h2ping(let probe): H2PingProber(probe: probe, plan: self, group: group)
+        case .script(let probe): ScriptProber(probe: probe, plan: self)
+        case .osService(let probe): OSServiceProber(probe: probe, plan: self)
+        case .docker(let probe): DockerProber(probe: probe, plan: self, group: group)
+        case .ttl: nil
         }
     }
 }

@@ -5,7 +5,7 @@ import NIOSSL
 import Units
 
 /// Asks one URL again and again, each time over a new connection: a service that only serves old connections is down.
-struct HTTPProber: Sendable {
+struct HTTPProber: Prober {
     private let target: HTTPProbe
     private let plan: CheckPlan
     private let client: HTTPClient
@@ -55,7 +55,7 @@ struct HTTPProber: Sendable {
         try? await self.client.shutdown()
     }
 
-    @Sendable func probe() async -> ProbeResult {
+    func probe() async -> ProbeResult {
         do {
             return try await withProbeDeadline(self.plan.timeout) { try await self.ask() }
         } catch {

@@ -16,6 +16,11 @@ public struct OutputTail: Sendable {
     /// The tail as text; bytes that are not UTF-8 become U+FFFD.
     public var text: String { String(decoding: self.kept.suffix(self.limit), as: UTF8.self) }
 
+    /// The tail, after a note when it is not all there was.
+    public var noted: String {
+        self.total > self.limit ? "Captured \(self.limit) of \(self.total) bytes\n...\n\(self.text)" : self.text
+    }
+
     /// A text that its owner hands in whole (a TTL report): cut at the front end, with a note about it.
     public static func shorten(_ text: String, limit: Int) -> String {
         let bytes = Array(text.utf8)

@@ -1,7 +1,5 @@
 import NIOCore
 import NIOPosix
-import NIOSSL
-import NIOTLS
 import Units
 
 #if canImport(Glibc)
@@ -13,21 +11,25 @@ import Darwin
 #endif
 
 /// Makes a connection and closes it again. A name with addresses of both families gets both tried.
-struct TCPProber: Sendable {
+struct TCPProber: Prober {
     private let target: TCPProbe
     private let plan: CheckPlan
     private let group: any EventLoopGroup
+    /// Nil without TLS.
+    private let tls: Result<ProbeTLS.Client, any Error>?
 
     init(probe: TCPProbe, plan: CheckPlan, group: any EventLoopGroup) {
         self.target = probe
         self.plan = plan
         self.group = group
+        self.tls = probe.tls.map { tls in Result { try tls.client(host: probe.address.host) } }
     }
 
-    @Sendable func probe() async -> ProbeResult {
+    func probe() async -> ProbeResult {
         do {
             try await withProbeDeadline(self.plan.timeout) { try await self.connect() }
-            return ProbeResult(status: .passing, output: "TCP connect \(self.target.target): Success")
+            let title = self.tls == nil ? "TCP" : "TCP+TLS"
+            return ProbeResult(status: .passing, output: "\(title) connect \(self.target.target): Success")
         } catch {
             let reason = ConnectFailure.reason(error)
             return ProbeResult(status: .critical, output: "dial tcp \(self.target.target): \(reason)")
@@ -35,72 +37,41 @@ struct TCPProber: Sendable {
     }
 
     private func connect() async throws {
+        let client = try self.tls?.get()
         let loop = self.group.next()
         let secured = loop.makePromise(of: Void.self)
-        let tls = self.target.tls
-        let name = tls?.serverName ?? self.target.host
-        let bootstrap = ClientBootstrap(group: loop)
-            .connectTimeout(self.plan.timeout.timeAmount)
-            .channelInitializer { channel in
-                guard let tls else { return channel.eventLoop.makeSucceededVoidFuture() }
-                return channel.eventLoop.makeCompletedFuture {
-                    try TCPProber.secure(channel, tls: tls, name: name, promise: secured)
-                }
-            }
         do {
-            let channel = try await bootstrap.connect(host: self.target.host, port: self.target.port).get()
-            if tls == nil { secured.succeed() }
-            do {
-                try await withTaskCancellationHandler {
-                    try await secured.futureResult.get()
-                } onCancel: {
-                    channel.close(promise: nil)
+            let channel = try await ClientBootstrap(group: loop)
+                .connectTimeout(self.plan.timeout.timeAmount)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture { try client?.secure(channel, promise: secured) }
                 }
-                try? await channel.close()
-            } catch {
-                try? await channel.close()
-                throw error
-            }
+                .connect(host: self.target.address.host, port: self.target.address.port).get()
+            if client == nil { secured.succeed() }
+            try await closing(channel) { try await secured.futureResult.get() }
         } catch {
             secured.fail(error)
             throw error
         }
     }
-
-    private static func secure(_ channel: any Channel, tls: ProbeTLS, name: String, promise: EventLoopPromise<Void>)
-        throws
-    {
-        var configuration = TLSConfiguration.makeClientConfiguration()
-        if tls.skipVerify { configuration.certificateVerification = .none }
-        let context = try NIOSSLContext(configuration: configuration)
-        // An address is no name to ask for (RFC 6066 §3).
-        let isAddress = (try? SocketAddress(ipAddress: name, port: 0)) != nil
-        let handler = try NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : name)
-        try channel.pipeline.syncOperations.addHandler(handler)
-        try channel.pipeline.syncOperations.addHandler(HandshakeWaiter(promise: promise))
-    }
 }
 
-/// Tells a promise how the TLS handshake ended.
-private final class HandshakeWaiter: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    private let promise: EventLoopPromise<Void>
-
-    init(promise: EventLoopPromise<Void>) { self.promise = promise }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .handshakeCompleted = event as? TLSUserEvent { self.promise.succeed() }
-        context.fireUserInboundEventTriggered(event)
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.promise.fail(error)
-        context.close(promise: nil)
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        self.promise.fail(ChannelError.eof)
-        context.fireChannelInactive()
+/// Runs `body` and closes the channel after it, or as soon as the task is cancelled.
+func closing<Value: Sendable>(
+    _ channel: any Channel, _ body: @Sendable () async throws -> Value
+) async throws -> Value {
+    do {
+        let value = try await withTaskCancellationHandler {
+            try await body()
+        } onCancel: {
+            channel.close(promise: nil)
+        }
+        // Whoever closed first, it is closed.
+        try? await channel.close()
+        return value
+    } catch {
+        try? await channel.close()
+        throw error
     }
 }
 
@@ -121,7 +92,7 @@ enum ConnectFailure {
         }
     }
 
-    private static func text(of error: IOError) -> String {
+    static func text(of error: IOError) -> String {
         switch error.errnoCode {
         case ECONNREFUSED: "connection refused"
         case EHOSTUNREACH: "no route to host"

@@ -76,54 +76,6 @@ extension CheckDefinition {
         }
         return definition
     }
-
-    func outputLimit(_ settings: LocalAgentSettings) -> Int {
-        self.outputMaxSize == 0
-            ? settings.checkOutputLimit : min(Int(self.outputMaxSize), settings.checkOutputLimit)
-    }
-
-    /// What a runner needs; nil for a TTL check, whose rest of time its owner knows.
-    /// - Throws: `invalid` with the text of a refusal: the type is not run by this version, or its target is malformed.
-    func polledPlan(_ settings: LocalAgentSettings) throws(LocalAgentError) -> CheckPlan? {
-        let type = self.type
-        if let unsupported = UnsupportedCheckType(rawValue: type) {
-            throw .invalid("Invalid check: \(unsupported.refusal)")
-        }
-        if [self.http.isEmpty, self.tcp.isEmpty, self.ttl == .zero].filter({ !$0 }).count > 1 {
-            throw .invalid("Invalid check: only one of HTTP, TCP and TTL may be given")
-        }
-        let tls = ProbeTLS(
-            serverName: self.tlsServerName.isEmpty ? nil : self.tlsServerName, skipVerify: self.tlsSkipVerify)
-        let kind: CheckPlan.Kind
-        switch type {
-        case "http": kind = .http(try self.httpProbe(tls))
-        case "tcp":
-            guard let probe = TCPProbe(self.tcp, tls: self.tcpUseTLS ? tls : nil) else {
-                throw .invalid("Invalid check: TCP must be host:port, not \"\(self.tcp)\"")
-            }
-            kind = .tcp(probe)
-        default: return nil
-        }
-        return CheckPlan(
-            id: self.effectiveID, kind: kind, interval: self.interval, timeout: self.timeout,
-            outputLimit: self.outputLimit(settings), successBeforePassing: self.successBeforePassing,
-            failuresBeforeWarning: self.failuresBeforeWarning, failuresBeforeCritical: self.failuresBeforeCritical)
-    }
-
-    private func httpProbe(_ tls: ProbeTLS) throws(LocalAgentError) -> HTTPProbe {
-        let lowered = self.http.lowercased()
-        guard lowered.hasPrefix("http://") || lowered.hasPrefix("https://") else {
-            throw .invalid("Invalid check: HTTP must be an http:// or https:// URL, not \"\(self.http)\"")
-        }
-        let method = self.method.isEmpty ? "GET" : self.method.uppercased()
-        guard method.utf8.allSatisfy({ $0 >= UInt8(ascii: "A") && $0 <= UInt8(ascii: "Z") }) else {
-            throw .invalid("Invalid check: \"\(self.method)\" is no HTTP method")
-        }
-        return HTTPProbe(
-            url: self.http, method: method,
-            headers: self.header.map { HTTPProbe.Header(name: $0.name, values: $0.values) }, body: self.body,
-            followsRedirects: !self.disableRedirects, tls: tls)
-    }
 }
 
 /// Which family an address belongs to, judged by its text alone.

@@ -87,7 +87,7 @@ public struct CheckDefinition: Sendable, Equatable {
     public var failuresBeforeWarning: UInt32 = 0
     public var failuresBeforeCritical: UInt32 = 0
     /// Bytes of output kept; 0 means the agent's limit (4096).
-    public var outputMaxSize: UInt32 = 0
+    public var outputMaxSize: Int32 = 0
 
     public struct Header: Sendable, Equatable {
         public var name: String
@@ -104,19 +104,24 @@ public struct CheckDefinition: Sendable, Equatable {
 
     /// What the catalog shows as the check's `Type`; "" when no kind was given.
     public var type: String {
-        if self.isAlias { return "alias" }
-        if !self.dockerContainerID.isEmpty { return "docker" }
-        if !self.args.isEmpty { return "script" }
-        if !self.http.isEmpty { return "http" }
-        if !self.tcp.isEmpty { return "tcp" }
-        if !self.udp.isEmpty { return "udp" }
-        if !self.grpc.isEmpty { return "grpc" }
-        if !self.h2ping.isEmpty { return "h2ping" }
-        if !self.osService.isEmpty { return "os_service" }
-        if self.ttl > .zero { return "ttl" }
-        return ""
+        if Maintenance.isMaintenance(checkID: self.id) { return "maintenance" }
+        return self.types.first ?? ""
     }
 
+    /// Every kind that the definition gives; one that can run gives one.
+    var types: [String] {
+        let given: [(String, Bool)] = [
+            ("grpc", !self.grpc.isEmpty), ("http", !self.http.isEmpty), ("ttl", self.ttl > .zero),
+            ("tcp", !self.tcp.isEmpty), ("udp", !self.udp.isEmpty), ("alias", self.isAlias),
+            ("docker", self.isScript && !self.dockerContainerID.isEmpty),
+            ("script", self.isScript && self.dockerContainerID.isEmpty), ("h2ping", !self.h2ping.isEmpty),
+            ("os_service", !self.osService.isEmpty),
+        ]
+        return given.filter(\.1).map(\.0)
+    }
+
+    /// Runs a program, here or in a container.
+    public var isScript: Bool { !self.args.isEmpty }
     public var isAlias: Bool { !self.aliasNode.isEmpty || !self.aliasService.isEmpty }
     public var isTTL: Bool { self.type == "ttl" }
 }
@@ -130,19 +135,14 @@ extension CheckDefinition {
         if self.interval > .zero && self.ttl > .zero {
             return "Interval and TTL cannot both be specified"
         }
-        if self.isAlias {
-            return self.interval > .zero || self.ttl > .zero ? "Interval cannot be set for Alias checks" : nil
-        }
-        if !self.dockerContainerID.isEmpty && self.args.isEmpty {
-            return "Args is required for Docker checks"
-        }
         if polled && self.interval == .zero {
             return "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"
         }
-        if !polled && self.ttl == .zero {
-            return "TTL must be > 0 for TTL checks"
-        }
-        if self.failuresBeforeWarning > self.failuresBeforeCritical && self.failuresBeforeCritical > 0 {
+        if polled && self.isAlias { return "Interval cannot be set for Alias checks" }
+        if self.isAlias && self.ttl > .zero { return "TTL must be not be set for Alias checks" }
+        if !polled && !self.isAlias && self.ttl == .zero { return "TTL must be > 0 for TTL checks" }
+        if self.outputMaxSize < 0 { return "MaxOutputMaxSize must be positive" }
+        if self.failuresBeforeWarning > self.failuresBeforeCritical {
             return "FailuresBeforeWarning can't be higher than FailuresBeforeCritical"
         }
         return nil

@@ -63,9 +63,22 @@ extension LocalAgent {
             definition.id == LocalAgent.reservedCheckID || Maintenance.isMaintenance(checkID: definition.id)
         if isReserved { throw .invalid("Invalid check: the check ID \"\(definition.id)\" is reserved") }
         _ = try definition.polledPlan(self.settings)
+        if let refusal = self.refusal(ofScript: definition, configured: configured) { throw .failed(refusal) }
         let old = self.registrations.checks[ByteKey(definition.id)]
         if let old, old.definition == definition, old.configured == configured, !old.isTTL { return [] }
         return [.putCheck(definition, configured: configured)]
+    }
+
+    /// Why a program may not be run, in Consul's words; nil when it may, and for a check that runs none.
+    private func refusal(ofScript definition: CheckDefinition, configured: Bool) -> String? {
+        if !definition.isScript || self.settings.allowsScripts { return nil }
+        if !configured {
+            return "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' "
+                + "to true"
+        }
+        if self.settings.allowsLocalScripts { return nil }
+        return "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or "
+            + "'enable_local_script_checks' to true"
     }
 
     private func maintenance(_ check: CheckDefinition, enabled: Bool) -> [LocalChange] {
@@ -98,6 +111,7 @@ extension LocalAgent {
         entry.criticalSince = isCritical ? entry.criticalSince ?? .now : nil
         self.run(&entry, remaining: definition.ttl, spreadStart: true)
         self.registrations.checks[key] = entry
+        if definition.isLocalAlias { self.localAliases.insert(key) } else { self.localAliases.remove(key) }
         self.registrations.removals[RemovalKey(isService: false, id: key)] = nil
     }
 
@@ -107,21 +121,28 @@ extension LocalAgent {
         entry.runner = nil
         self.lastRun += 1
         entry.run = self.lastRun
+        if let refusal = self.refusal(ofScript: entry.definition, configured: entry.configured) {
+            // Registered when scripts were allowed still.
+            entry.row.output = refusal
+            return
+        }
+        if entry.definition.isAlias {
+            if !entry.definition.aliasNode.isEmpty { self.follow(&entry) }
+            return
+        }
         let plan: CheckPlan
         if entry.isTTL {
             plan = CheckPlan(
                 id: entry.row.id, kind: .ttl(remaining: remaining, lastOutput: entry.report?.output ?? ""))
         } else if let polled = try? entry.definition.polledPlan(self.settings) {
-            // What was stored by a version that ran more types than this one stays critical and is not run.
+            // What was stored by a version that took other targets than this one stays critical and is not run.
             plan = polled
         } else {
             return
         }
+        let sink: @Sendable (CheckReport) async -> Void = { [weak self] report in await self?.receive(report) }
         let delay = spreadStart ? self.spread.below(plan.interval) : .zero
-        let runner = CheckRunner(plan: plan, run: entry.run, firstDelay: delay, logger: self.logger) {
-            [weak self] report in
-            await self?.receive(report)
-        }
+        let runner = CheckRunner(plan: plan, run: entry.run, firstDelay: delay, logger: self.logger, sink: sink)
         entry.runner = runner
         runner.start()
     }
@@ -136,9 +157,19 @@ extension LocalAgent {
 
     /// A status that changed goes to the catalog at once; an output that changed alone, by and by.
     func record(_ status: HealthStatus, output: String, for key: ByteKey) {
-        guard var entry = self.registrations.checks[key] else { return }
+        guard self.note(status, output: output, for: key) else { return }
+        self.stateChanged()
+        // Thousands of checks change their output every few seconds; the loop need not look each time.
+        guard let entry = self.registrations.checks[key] else { return }
+        let isSooner = entry.outputDueAt.map { $0 < self.sync.sleepsUntil } ?? false
+        if entry.mark.isDue || isSooner { self.wakeSync() }
+    }
+
+    /// False when nothing is new. `stateChanged` is the caller's to say.
+    func note(_ status: HealthStatus, output: String, for key: ByteKey) -> Bool {
+        guard var entry = self.registrations.checks[key] else { return false }
         let statusChanged = entry.row.status != status.rawValue
-        if !statusChanged && entry.row.output == output { return }
+        if !statusChanged && entry.row.output == output { return false }
         entry.row.status = status.rawValue
         entry.row.output = output
         if statusChanged {
@@ -154,10 +185,7 @@ extension LocalAgent {
             entry.outputDueAt = .now + (wait + self.spread.below(Nanoseconds(wait.rawValue / 2))).duration
         }
         self.registrations.checks[key] = entry
-        self.stateChanged()
-        // Thousands of checks change their output every few seconds; the loop need not look each time.
-        let isSooner = entry.outputDueAt.map { $0 < self.sync.sleepsUntil } ?? false
-        if entry.mark.isDue || isSooner { self.wakeSync() }
+        return true
     }
 
     /// Has a TTL check's report written to disk soon, together with the others that come meanwhile. Nobody waits for

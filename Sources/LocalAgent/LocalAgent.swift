@@ -32,6 +32,8 @@ public actor LocalAgent: LocalAgentAccess {
     var sync = SyncState()
     private var cachedState: LocalState?
 
+    /// Checks that repeat the health of a service on this machine.
+    var localAliases: Set<ByteKey> = []
     /// TTL checks whose last report is not on disk yet.
     var reportsToKeep: Set<ByteKey> = []
     var reportKeeper: Task<Void, Never>?
@@ -141,6 +143,7 @@ public actor LocalAgent: LocalAgentAccess {
 
     /// Something that `state()` shows is another.
     func stateChanged() {
+        self.settleAliases()
         self.generation += 1
         self.cachedState = nil
         let waiters = self.waiters
@@ -201,6 +204,7 @@ public actor LocalAgent: LocalAgentAccess {
         case .removeCheck(let id):
             let entry = self.registrations.checks.removeValue(forKey: ByteKey(id))
             entry?.runner?.stop()
+            self.localAliases.remove(ByteKey(id))
             self.noteRemoval(RemovalKey(isService: false, id: ByteKey(id)))
         }
     }

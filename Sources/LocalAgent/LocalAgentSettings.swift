@@ -1,3 +1,4 @@
+import HealthChecks
 import Units
 
 /// What tunes the local agent. Values out of their range are brought into it when a `LocalAgent` is made.
@@ -32,6 +33,14 @@ public struct LocalAgentSettings: Sendable {
     public var minimumCheckInterval = Nanoseconds.seconds(1)
     /// Bytes of a check's output that are kept.
     public var checkOutputLimit = 4096
+    /// Checks that run a program, registered over the API: whoever reaches it runs what he likes as this process's user.
+    public var allowsScripts = false
+    /// The same, from configuration files.
+    public var allowsLocalScripts = false
+    /// The Docker engine that container checks ask: `unix:///path` or `tcp://host:port`.
+    public var dockerEngine = DockerProbe.defaultEngine
+    /// The least time between two looks at the catalog for an alias of another node.
+    public var aliasPause = Nanoseconds.milliseconds(200)
     /// Ports that sidecars without one get, lowest first.
     public var sidecarPorts: ClosedRange<UInt32> = 21_000...21_255
 

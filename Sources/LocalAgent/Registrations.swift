@@ -38,13 +38,21 @@ struct ServiceEntry: Sendable {
     var mark: SyncMark
 }
 
+/// What keeps a check's status up to date by itself.
+protocol RunningCheck: Sendable {
+    /// Soon; a report under way may still arrive, under its old `run`.
+    func stop()
+}
+
+extension CheckRunner: RunningCheck {}
+
 struct CheckEntry: Sendable {
     var definition: CheckDefinition
     var configured: Bool
     var row: LogCheck
     var mark: SyncMark
     var run: UInt64 = 0
-    var runner: CheckRunner?
+    var runner: (any RunningCheck)?
     var criticalSince: ContinuousClock.Instant?
     /// When an output that changed alone is to be synced.
     var outputDueAt: ContinuousClock.Instant?
@@ -118,6 +126,16 @@ struct Registrations: Sendable {
         let key = ByteKey(service)
         return self.checks.values.filter { !$0.row.serviceID.isEmpty && ByteKey($0.row.serviceID) == key }
             .sorted { ByteKey($0.row.id) < ByteKey($1.row.id) }
+    }
+
+    /// The checks of each of these services, in order of their ids; "" stands for the node itself.
+    func rows(of services: Set<ByteKey>) -> [ByteKey: [LogCheck]] {
+        var rows: [ByteKey: [LogCheck]] = [:]
+        for entry in self.checks.values {
+            let service = ByteKey(entry.row.serviceID)
+            if services.contains(service) { rows[service, default: []].append(entry.row) }
+        }
+        return rows.mapValues { $0.sorted { ByteKey($0.id) < ByteKey($1.id) } }
     }
 
     func sidecars(of service: String) -> [ServiceEntry] {

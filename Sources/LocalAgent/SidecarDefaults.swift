@@ -24,17 +24,26 @@ enum SidecarDefaults {
         if sidecar.meta.isEmpty { sidecar.meta = parent.meta }
         if sidecar.token.isEmpty { sidecar.token = parent.token }
         sidecar.proxyJSON = try self.proxy(written.proxyJSON, parent: parent)
-        if sidecar.checks.isEmpty { sidecar.checks = [self.listening(sidecar)] }
+        if sidecar.checks.isEmpty { sidecar.checks = [self.listening(sidecar), self.aliasing(parent, sidecar)] }
         return sidecar
     }
 
-    /// The check that Consul gives a sidecar without any. Its second one, an alias, is of a type that is not run yet.
+    /// The first of two checks that Consul gives a sidecar without any.
     private static func listening(_ sidecar: ServiceDefinition) -> CheckDefinition {
         var check = CheckDefinition()
         check.id = "service:\(sidecar.id):1"
         check.name = "Connect Sidecar Listening"
         check.tcp = TCPTarget.text(host: sidecar.address.isEmpty ? "127.0.0.1" : sidecar.address, port: sidecar.port)
         check.interval = .seconds(10)
+        return check
+    }
+
+    /// The second: a proxy is as well as what it stands before.
+    private static func aliasing(_ parent: ServiceDefinition, _ sidecar: ServiceDefinition) -> CheckDefinition {
+        var check = CheckDefinition()
+        check.id = "service:\(sidecar.id):2"
+        check.name = "Connect Sidecar Aliasing \(parent.effectiveID)"
+        check.aliasService = parent.effectiveID
         return check
     }
 

@@ -80,9 +80,26 @@ struct OutputTests {
         for text in ["localhost", ":80", "a:", "a:0", "a:65536", "::1:80", "a:-1"] { #expect(TCPProbe(text) == nil) }
     }
 
-    @Test func everyUnsupportedTypeHasItsRefusal() {
-        let texts = UnsupportedCheckType.allCases.map(\.refusal)
-        #expect(texts.contains("type os_service is not supported yet by this version"))
-        #expect(Set(texts).count == 7)
+    @Test func grpcTargetsMayNameAService() {
+        #expect(GRPCProbe("h:1") == GRPCProbe(address: HostPort(host: "h", port: 1)))
+        #expect(GRPCProbe("[::1]:1/a/b") == GRPCProbe(address: HostPort(host: "::1", port: 1), service: "a/b"))
+        #expect(GRPCProbe("h:1/a")?.target == "h:1/a")
+        for text in ["", "h", "/a", "h:/a", "h:0"] { #expect(GRPCProbe(text) == nil) }
+    }
+
+    @Test func aTailSaysWhatIsMissing() {
+        var tail = OutputTail(limit: 4)
+        tail.append(Array("abcd".utf8))
+        #expect(tail.noted == "abcd")
+        tail.append(Array("ef".utf8))
+        #expect(tail.noted == "Captured 4 of 6 bytes\n...\ncdef")
+    }
+
+    @Test func programsMayTakeLongerThanConnections() {
+        #expect(CheckPlan(id: "a", kind: .script(ScriptProbe(arguments: ["x"]))).timeout == .seconds(30))
+        #expect(CheckPlan(id: "a", kind: .tcp(TCPProbe(host: "h", port: 1))).timeout == .seconds(10))
+        #expect(
+            CheckPlan(id: "a", kind: .osService(OSServiceProbe(unit: "x")), timeout: .seconds(2)).timeout == .seconds(2)
+        )
     }
 }

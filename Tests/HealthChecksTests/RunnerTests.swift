@@ -7,15 +7,6 @@ import Units
 
 /// Runners against real sockets of the loopback.
 @Suite(.timeLimit(.minutes(1))) struct RunnerTests {
-    /// Runs a plan until it has reported `count` times.
-    private func reports(_ plan: CheckPlan, count: Int = 1) async -> [CheckReport] {
-        let reports = Reports()
-        let runner = CheckRunner(plan: plan, run: 7, firstDelay: .zero, logger: quietLogger()) { reports.receive($0) }
-        runner.start()
-        defer { runner.stop() }
-        return await reports.next(count)
-    }
-
     private func http(_ probe: HTTPProbe, timeout: Nanoseconds = .seconds(10), limit: Int = 4096) -> CheckPlan {
         CheckPlan(id: "web", kind: .http(probe), interval: .milliseconds(5), timeout: timeout, outputLimit: limit)
     }
@@ -23,18 +14,18 @@ import Units
     @Test func anAnswerOf200IsPassingWithItsBody() async throws {
         let server = try await TestWebServer()
         let url = server.url("/ok")
-        let reports = await self.reports(self.http(HTTPProbe(url: url)), count: 2)
+        let found = await reports(self.http(HTTPProbe(url: url)), count: 2)
         let expected = CheckReport(id: "web", run: 7, status: .passing, output: "HTTP GET \(url): 200 OK Output: fine")
-        #expect(reports == [expected, expected])
+        #expect(found == [expected, expected])
         try await server.close()
     }
 
     @Test func anAnswerOf429IsAWarningAndOf500Critical() async throws {
         let server = try await TestWebServer()
-        let busy = await self.reports(self.http(HTTPProbe(url: server.url("/busy"))))
+        let busy = await reports(self.http(HTTPProbe(url: server.url("/busy"))))
         #expect(busy.map(\.status) == [.warning])
         #expect(busy[0].output == "HTTP GET \(server.url("/busy")): 429 Too Many Requests Output: ")
-        let broken = await self.reports(self.http(HTTPProbe(url: server.url("/broken"))))
+        let broken = await reports(self.http(HTTPProbe(url: server.url("/broken"))))
         #expect(broken.map(\.status) == [.critical])
         try await server.close()
     }
@@ -45,7 +36,7 @@ import Units
             url: server.url("/ok"), method: "POST",
             headers: [.init(name: "X-Probe", values: ["1", "2"]), .init(name: "Host", values: ["web.example"])],
             body: "are you well?")
-        _ = await self.reports(self.http(probe))
+        _ = await reports(self.http(probe))
         let request = try #require(server.requests.first)
         #expect(request.method == "POST")
         #expect(request.body == "are you well?")
@@ -58,9 +49,9 @@ import Units
 
     @Test func redirectsAreFollowedUnlessForbidden() async throws {
         let server = try await TestWebServer()
-        let followed = await self.reports(self.http(HTTPProbe(url: server.url("/moved"))))
+        let followed = await reports(self.http(HTTPProbe(url: server.url("/moved"))))
         #expect(followed.map(\.status) == [.passing])
-        let kept = await self.reports(self.http(HTTPProbe(url: server.url("/moved"), followsRedirects: false)))
+        let kept = await reports(self.http(HTTPProbe(url: server.url("/moved"), followsRedirects: false)))
         #expect(kept.map(\.status) == [.critical])
         #expect(kept[0].output.contains(": 302 Found"))
         try await server.close()
@@ -69,17 +60,17 @@ import Units
     @Test func onlyTheEndOfALongBodyIsKept() async throws {
         let server = try await TestWebServer()
         let url = server.url("/long")
-        let reports = await self.reports(self.http(HTTPProbe(url: url), limit: 10))
-        #expect(reports[0].output == "HTTP GET \(url): 200 OK Output: xxxthe end")
+        let found = await reports(self.http(HTTPProbe(url: url), limit: 10))
+        #expect(found[0].output == "HTTP GET \(url): 200 OK Output: xxxthe end")
         try await server.close()
     }
 
     @Test func aServerThatDoesNotAnswerIsCriticalAfterTheTimeout() async throws {
         let server = try await TestWebServer()
         let url = server.url("/slow")
-        let reports = await self.reports(self.http(HTTPProbe(url: url), timeout: .milliseconds(100)))
-        #expect(reports[0].status == .critical)
-        #expect(reports[0].output == "HTTP GET \(url): context deadline exceeded")
+        let found = await reports(self.http(HTTPProbe(url: url), timeout: .milliseconds(100)))
+        #expect(found[0].status == .critical)
+        #expect(found[0].output == "HTTP GET \(url): context deadline exceeded")
         try await server.close()
     }
 
@@ -88,10 +79,10 @@ import Units
         let url = server.url("/")
         let target = TCPProbe(host: "127.0.0.1", port: server.port)
         try await server.close()
-        let http = await self.reports(self.http(HTTPProbe(url: url)))
+        let http = await reports(self.http(HTTPProbe(url: url)))
         #expect(http[0].status == .critical)
         #expect(http[0].output.contains("connection refused"))
-        let tcp = await self.reports(CheckPlan(id: "tcp", kind: .tcp(target), interval: .milliseconds(5)))
+        let tcp = await reports(CheckPlan(id: "tcp", kind: .tcp(target), interval: .milliseconds(5)))
         #expect(tcp[0].status == .critical)
         #expect(tcp[0].output == "dial tcp \(target.target): connect: connection refused")
     }
@@ -99,9 +90,9 @@ import Units
     @Test func aConnectionThatIsMadeIsPassing() async throws {
         let server = try await TestWebServer()
         let target = TCPProbe(host: "127.0.0.1", port: server.port)
-        let reports = await self.reports(CheckPlan(id: "tcp", kind: .tcp(target), interval: .milliseconds(5)), count: 2)
-        #expect(reports.map(\.status) == [.passing, .passing])
-        #expect(reports[0].output == "TCP connect \(target.target): Success")
+        let found = await reports(CheckPlan(id: "tcp", kind: .tcp(target), interval: .milliseconds(5)), count: 2)
+        #expect(found.map(\.status) == [.passing, .passing])
+        #expect(found[0].output == "TCP connect \(target.target): Success")
         try await server.close()
     }
 
@@ -110,15 +101,15 @@ import Units
         // The server speaks plain HTTP and answers the client's hello with a complaint.
         let target = TCPProbe(host: "127.0.0.1", port: server.port, tls: ProbeTLS(skipVerify: true))
         let plan = CheckPlan(id: "tcp", kind: .tcp(target), interval: .milliseconds(5), timeout: .seconds(5))
-        let reports = await self.reports(plan)
-        #expect(reports[0].status == .critical)
+        let found = await reports(plan)
+        #expect(found[0].status == .critical)
         try await server.close()
     }
 
     @Test func aTTLThatRunsOutIsCriticalOnce() async {
-        let fresh = await self.reports(CheckPlan(id: "ttl", kind: .ttl(remaining: .milliseconds(10), lastOutput: "")))
+        let fresh = await reports(CheckPlan(id: "ttl", kind: .ttl(remaining: .milliseconds(10), lastOutput: "")))
         #expect(fresh == [CheckReport(id: "ttl", run: 7, status: .critical, output: "TTL expired")])
-        let spoken = await self.reports(
+        let spoken = await reports(
             CheckPlan(id: "ttl", kind: .ttl(remaining: .milliseconds(10), lastOutput: "hi")))
         #expect(spoken[0].output == "TTL expired (last output before timeout follows): hi")
     }
@@ -129,8 +120,8 @@ import Units
         var plan = self.http(HTTPProbe(url: url))
         plan.successBeforePassing = 3
         // The first speaks at once; so do all that follow it, since the run is never broken.
-        let reports = await self.reports(plan, count: 2)
-        #expect(reports.map(\.status) == [.passing, .passing])
+        let found = await reports(plan, count: 2)
+        #expect(found.map(\.status) == [.passing, .passing])
         try await server.close()
     }
 

@@ -118,3 +118,12 @@ func quietLogger() -> Logger {
     logger.logLevel = .critical
     return logger
 }
+
+/// Runs a plan until it has reported `count` times; the test's time limit ends a wait for one that never comes.
+func reports(_ plan: CheckPlan, count: Int = 1) async -> [CheckReport] {
+    let reports = Reports()
+    let runner = CheckRunner(plan: plan, run: 7, firstDelay: .zero, logger: quietLogger()) { reports.receive($0) }
+    runner.start()
+    defer { runner.stop() }
+    return await reports.next(count)
+}

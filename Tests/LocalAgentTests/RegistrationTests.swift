@@ -126,27 +126,38 @@ import Units
         await agent.stop()
     }
 
-    @Test(arguments: UnsupportedCheckType.allCases)
-    func aCheckOfATypeThatIsNotRunIsRefused(_ type: UnsupportedCheckType) async throws {
-        let agent = try await self.bench.agent()
-        var check = CheckDefinition()
-        check.name = "c"
-        check.interval = .seconds(10)
-        switch type {
-        case .script: check.args = ["/bin/true"]
-        case .docker: (check.dockerContainerID, check.args) = ("abc", ["/bin/true"])
-        case .grpc: check.grpc = "127.0.0.1:1"
-        case .udp: check.udp = "127.0.0.1:1"
-        case .alias: (check.aliasService, check.interval) = ("web", .zero)
-        case .h2ping: check.h2ping = "127.0.0.1:1"
-        case .osService: check.osService = "sshd"
+    @Test func aProgramIsRefusedUntilSomebodyAllowsIt() async throws {
+        let remote = LocalAgentError.failed(
+            "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true")
+        let local = LocalAgentError.failed(
+            "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or "
+                + "'enable_local_script_checks' to true")
+        var script = CheckDefinition()
+        script.name = "c"
+        script.interval = .seconds(3600)
+        script.args = ["/bin/true"]
+        var docker = script
+        docker.dockerContainerID = "abc"
+        for check in [script, docker] {
+            let agent = try await Bench().agent()
+            await #expect(throws: remote) { try await agent.registerCheck(check) }
+            await #expect(throws: remote) {
+                try await agent.registerService(service("web") { $0.checks = [check] }, replaceExistingChecks: false)
+            }
+            await #expect(throws: local) { try await agent.setConfigured(services: [], checks: [check]) }
+            let state = await agent.state()
+            #expect(state.services.isEmpty && state.checks.isEmpty)
+            await agent.stop()
+            let open = try await Bench().agent { $0.allowsLocalScripts = true }
+            await #expect(throws: remote) { try await open.registerCheck(check) }
+            try await open.setConfigured(services: [], checks: [check])
+            #expect(await open.state().checks.map(\.type) == [check == docker ? "docker" : "script"])
+            await open.stop()
         }
-        let expected = "Invalid check: type \(type.rawValue) is not supported yet by this version"
-        await #expect(throws: LocalAgentError.invalid(expected)) { try await agent.registerCheck(check) }
-        await #expect(throws: LocalAgentError.invalid(expected)) {
-            try await agent.registerService(service("web") { $0.checks = [check] }, replaceExistingChecks: false)
-        }
-        #expect(await agent.state().services.isEmpty)
+        let agent = try await Bench().agent { $0.allowsScripts = true }
+        try await agent.registerCheck(script)
+        try await agent.setConfigured(services: [], checks: [docker])
+        #expect(await agent.state().checks.count == 1)
         await agent.stop()
     }
 

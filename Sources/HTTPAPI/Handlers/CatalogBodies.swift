@@ -66,6 +66,7 @@ extension LogCheck {
         if self.id.isEmpty { self.id = self.name }
         if let definition = fields["Definition"] {
             self.definitionJson = .init(try CanonicalJSON.definition(definition))
+            if self.type.isEmpty { self.type = try DefinitionDecoder.type(ofCatalogDefinition: definition) }
         }
     }
 }

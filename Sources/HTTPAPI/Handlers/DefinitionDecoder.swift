@@ -12,6 +12,12 @@ public enum DefinitionDecoder {
         try self.check(JSONFields(json, type: "structs.CheckDefinition", snake: true))
     }
 
+    /// What a check is that was written straight into the catalog with this `Definition`: "" for one that couldn't run.
+    static func type(ofCatalogDefinition json: JSONValue) throws(JSONError) -> String {
+        let check = try self.check(JSONFields(json, type: "structs.HealthCheckDefinition"))
+        return check.interval > .zero || check.isTTL || check.isAlias ? check.type : ""
+    }
+
     private static func service(_ fields: JSONFields) throws(JSONError) -> ServiceDefinition {
         var service = ServiceDefinition()
         try fields.refuseEnterpriseFields()
@@ -64,15 +70,30 @@ public enum DefinitionDecoder {
         try self.readKind(fields, into: &check)
         check.tlsServerName = try fields.string("TLSServerName")
         check.tlsSkipVerify = try fields.bool("TLSSkipVerify")
-        check.ttl = try fields.duration("TTL") ?? .zero
-        check.interval = try fields.duration("Interval") ?? .zero
-        check.timeout = try fields.duration("Timeout") ?? .zero
-        check.deregisterCriticalServiceAfter = try fields.duration("DeregisterCriticalServiceAfter") ?? .zero
+        check.ttl = try self.duration("TTL", of: fields)
+        check.interval = try self.duration("Interval", of: fields)
+        check.timeout = try self.duration("Timeout", of: fields)
+        check.deregisterCriticalServiceAfter = try self.duration("DeregisterCriticalServiceAfter", of: fields)
         check.successBeforePassing = try fields.count("SuccessBeforePassing")
         check.failuresBeforeCritical = try fields.count("FailuresBeforeCritical")
         check.failuresBeforeWarning = try fields.count("FailuresBeforeWarning", default: check.failuresBeforeCritical)
-        check.outputMaxSize = try fields.count("OutputMaxSize")
+        check.outputMaxSize = try self.outputMaxSize(fields)
         return check
+    }
+
+    /// A negative time counts as none, as validation has it.
+    private static func duration(_ name: String, of fields: JSONFields) throws(JSONError) -> Nanoseconds {
+        switch fields[name] {
+        case .string(let text) where text.hasPrefix("-") && GoDuration.parse(String(text.dropFirst())) != nil: .zero
+        case .number(let text) where text.hasPrefix("-") && Double(text) != nil: .zero
+        default: try fields.duration(name) ?? .zero
+        }
+    }
+
+    /// Validation refuses what is negative.
+    private static func outputMaxSize(_ fields: JSONFields) throws(JSONError) -> Int32 {
+        if case .number(let text) = fields["OutputMaxSize"], let size = Int32(text), size < 0 { return size }
+        return Int32(clamping: try fields.count("OutputMaxSize"))
     }
 
     private static func readKind(_ fields: JSONFields, into check: inout CheckDefinition) throws(JSONError) {
