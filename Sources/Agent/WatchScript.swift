@@ -27,7 +27,8 @@ public struct WatchScript: Sendable {
         public var output: String
     }
 
-    /// Returns once the program has ended. Cancelling the task sends SIGTERM to it and to what it has started.
+    /// Returns once the program has ended. Cancelling the task sends SIGTERM to it and to what it has started, and SIGKILL
+    /// two seconds later.
     public func run(index: UInt64, json: [UInt8]) async throws -> Result {
         let child = Child()
         return try await withTaskCancellationHandler {
@@ -44,33 +45,31 @@ public struct WatchScript: Sendable {
 
     /// A process that may still be told to end: its id is not another's before it was waited for.
     private final class Child: Sendable {
-        private let state = Mutex<(pid: pid_t?, isCancelled: Bool)>((nil, false))
+        private let state = Mutex<(pid: pid_t?, cancelledAt: ContinuousClock.Instant?)>((nil, nil))
 
         func started(_ pid: pid_t) {
-            let isCancelled = self.state.withLock { state in
+            self.state.withLock { state in
                 state.pid = pid
-                return state.isCancelled
+                if state.cancelledAt != nil { kill(-pid, SIGTERM) }
             }
-            if isCancelled { kill(-pid, SIGTERM) }
         }
 
         func terminate() {
             self.state.withLock { state in
-                state.isCancelled = true
+                state.cancelledAt = .now
                 if let pid = state.pid { kill(-pid, SIGTERM) }
             }
         }
 
         /// The process's end, if it has come: status as `waitpid` gives it.
-        func collect(_ pid: pid_t, waiting: Bool) -> Int32? {
-            if waiting {
-                // Nobody else collects it, so it is there to be told to end until the lock is held below.
-                var info = siginfo_t()
-                while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) == -1, errno == EINTR {}
-            }
-            return self.state.withLock { state in
+        func collect(_ pid: pid_t) -> Int32? {
+            self.state.withLock { state in
                 var status: Int32 = 0
-                guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
+                let found = waitpid(pid, &status, WNOHANG)
+                if found == 0 || found < 0 && errno == EINTR {
+                    if let at = state.cancelledAt, .now - at > .seconds(2) { kill(-pid, SIGKILL) }
+                    return nil
+                }
                 state.pid = nil
                 return status
             }
@@ -87,9 +86,7 @@ public struct WatchScript: Sendable {
         }
         rewind(input)
         var ends: [Int32] = [-1, -1]
-        if !self.inheritsOutput, pipe2(&ends, O_CLOEXEC) != 0 {
-            throw WatchFailure("no pipe: \(Self.reason(errno))")
-        }
+        if !self.inheritsOutput, pipe(&ends) != 0 { throw WatchFailure("no pipe: \(Self.reason(errno))") }
         defer { if ends[0] >= 0 { close(ends[0]) } }
         let pid: pid_t
         do {
@@ -98,10 +95,13 @@ public struct WatchScript: Sendable {
         }
         child.started(pid)
         var output = Tail()
-        if !self.inheritsOutput {
-            if let status = Self.follow(ends[0], &output, child, pid) { return Self.result(status, output) }
+        if !self.inheritsOutput, let status = Self.follow(ends[0], &output, child, pid) {
+            return Self.result(status, output)
         }
-        return Self.result(child.collect(pid, waiting: true) ?? 0, output)
+        while true {
+            if let status = child.collect(pid) { return Self.result(status, output) }
+            usleep(20_000)
+        }
     }
 
     private func spawn(input: Int32, output: Int32, _ index: UInt64) throws -> pid_t {
@@ -154,7 +154,7 @@ public struct WatchScript: Sendable {
     private static func follow(_ file: Int32, _ output: inout Tail, _ child: Child, _ pid: pid_t) -> Int32? {
         while true {
             let isThere = self.readSome(file, &output, wait: 50)
-            if let status = child.collect(pid, waiting: false) {
+            if let status = child.collect(pid) {
                 while self.readSome(file, &output, wait: 0) == true {}
                 return status
             }

@@ -171,4 +171,11 @@ struct WatchScriptTests {
         #expect(try await running.value.failure == "signal: terminated")
         #expect(ContinuousClock.now - start < .seconds(10))
     }
+
+    @Test func aScriptThatWillNotEndIsKilled() async throws {
+        let running = Task { try await self.run("trap '' TERM; while :; do sleep 1; done") }
+        try await Task.sleep(nanoseconds: 200_000_000)
+        running.cancel()
+        #expect(try await running.value.failure == "signal: killed")
+    }
 }
