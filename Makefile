@@ -48,6 +48,7 @@ test: needs-test needs-chaos build-all
 	$(SWIFT_TEST) --skip-build --no-parallel
 	Tests/Fuzzers/run --seconds 10
 	Tests/Processes/run
+	Tests/Clients/run test-haproxy-and-dnsmasq test-prometheus
 	chaos/run standard --seconds 180
 
 chaos: needs-chaos build
@@ -74,6 +75,10 @@ format:
 	    | xargs -0 $(SWIFT) format format --in-place --configuration .swift-format
 
 acceptance: lint test
+	Tests/Differential/run
+	Tests/NameDifferential/run
+	Tests/CommandLine/run
+	Tests/Clients/run
 	Tests/Fuzzers/run --seconds 300
 	$(MAKE) simulate
 	Tests/Mutations/run
