@@ -200,6 +200,9 @@ package final class RunningAgent: Sendable {
         let http = self.configuration.ports.http.map { port in
             self.configuration.httpAddresses.map { "\($0):\(port)" }.joined(separator: ",")
         }
+        let https = self.configuration.ports.https.map { port in
+            self.configuration.httpsAddresses.map { "\($0):\(port)" }.joined(separator: ",")
+        }
         let dns = self.configuration.ports.dns.map { port in
             self.configuration.dnsAddresses.map { "\($0):\(port)" }.joined(separator: ",")
         }
@@ -208,6 +211,7 @@ package final class RunningAgent: Sendable {
             metadata: [
                 "version": "\(ReplicaVersion.reported)", "node": "\(identity.nodeName)", "id": "\(identity.nodeUUID)",
                 "datacenter": "\(identity.datacenter)", "server": "\(identity.isServer)", "http": "\(http ?? "-")",
+                "https": "\(https ?? "-")",
                 "dns": "\(dns ?? "-")",
                 "rpc": "\(identity.isServer ? "\(identity.advertiseAddress):\(identity.serverPort)" : "-")",
             ])
