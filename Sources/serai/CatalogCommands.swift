@@ -28,6 +28,7 @@ enum JSONText {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         return String(decoding: try encoder.encode(value), as: UTF8.self)
+            .replacingOccurrences(of: "[\n\n]", with: "[]")
     }
 }
 

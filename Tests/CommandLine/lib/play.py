@@ -133,12 +133,13 @@ def empty(address):
 
 
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+HASH = re.compile(r"\b[0-9]+:[0-9a-f]{32}\b")
 INDEX = re.compile(r"(index |\t\w+ = |Index +|Index\": |pid |\.tmp|ID {11})[0-9-]+")
 
 
 def normal(text, across):
     """Without what differs between any two runs; `across`, between any two servers."""
-    text = INDEX.sub(r"\1N", ID.sub("UUID", text))
+    text = INDEX.sub(r"\1N", HASH.sub("HASH", ID.sub("UUID", text)))
     if across:
         text = re.sub(r"127\.0\.5\.[0-9]", "HOST", text)
         text = re.sub(r"\b[0-9a-f]{8}\b", "SHORT", text)
