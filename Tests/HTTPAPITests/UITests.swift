@@ -65,6 +65,8 @@ import Testing
         let reply = await self.desk.ask(method, "/v1/operator/keyring", "{}")
         #expect(reply.status == 500 && reply.body.hasPrefix("Keyring is empty (encryption not enabled)"))
         #expect(await self.desk.ask(method, "/v1/operator/keyring?relay-factor=9", "{}").status == 400)
+        let empty = await self.desk.ask(method, "/v1/operator/keyring", "")
+        #expect(method == "GET" ? empty.status == 500 : empty.short == "400 Request decode failed: EOF")
     }
 
     @Test func aCachedAnswerSaysSo() async {
@@ -72,6 +74,9 @@ import Testing
             let reply = await self.desk.get(target + "?cached")
             #expect(reply["X-Cache"] == "HIT" && reply["Age"] == "0")
             #expect(await self.desk.get(target)["X-Cache"] == nil)
+        }
+        for target in ["/v1/catalog/nodes", "/v1/catalog/node/n1", "/v1/health/node/n1", "/v1/kv/a"] {
+            #expect(await self.desk.get(target + "?cached")["X-Cache"] == nil)
         }
     }
 }

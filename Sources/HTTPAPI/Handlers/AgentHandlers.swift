@@ -68,8 +68,6 @@ enum AgentHandlers {
             writer.field("DefaultQueryTime", GoDuration.format(api.settings.defaultWait))
             writer.field("MaxQueryTime", GoDuration.format(api.settings.maximumWait))
             writer.field("SessionTTLMin", GoDuration.format(description.sessionTTLMinimum ?? .zero))
-            writer.key("NodeMeta")
-            writer.mapOrEmpty(.init(description.nodeMeta))
             writer.field("Revision", description.revision)
             writer.key("ServerMode")
             writer.bool(identity.isServer)

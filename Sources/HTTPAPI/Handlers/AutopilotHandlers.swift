@@ -45,6 +45,11 @@ enum AutopilotHandlers {
         if let text = request.query.first("relay-factor"), !text.isEmpty, !(0...5).contains(Int(text) ?? -1) {
             throw APIError(400, "Invalid relay-factor: Relay factor must be in range: [0, 5]")
         }
+        if request.method != .get && request.method != .head {
+            _ = try request.decode { json throws(JSONError) in
+                try JSONFields(json, type: "agent.keyringArgs").string("Key")
+            }
+        }
         throw APIError(
             500,
             "Keyring is empty (encryption not enabled): there is no gossip to encrypt, servers and agents speak mutual TLS"

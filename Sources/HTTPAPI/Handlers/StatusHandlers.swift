@@ -13,9 +13,11 @@ enum StatusHandlers {
     }
 
     static func root(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        .text(
+        var response = APIResponse.text(
             200,
             "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.")
+        response.isRouted = false
+        return response
     }
 
     static func accessListsDisabled(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {

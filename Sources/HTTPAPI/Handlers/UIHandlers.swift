@@ -149,15 +149,10 @@ extension JSONWriter {
             writer.key("Meta")
             writer.map(whole.node.meta)
             writer.key("Services")
-            writer.array(whole.services) { $0.service($1) }
+            writer.array(whole.services) { $0.service($1, noTagsAreNull: true) }
             writer.key("Checks")
-            writer.checks(whole.checks)
+            writer.array(whole.checks) { $0.check($1, noTagsAreNull: true) }
         }
-    }
-
-    /// `null` when there are none.
-    private mutating func list(_ texts: [String]) {
-        if texts.isEmpty { self.null() } else { self.strings(texts) }
     }
 
     fileprivate mutating func serviceLine(_ line: ServiceLine, _ datacenter: String) {
@@ -166,7 +161,7 @@ extension JSONWriter {
             writer.field("Name", line.name)
             writer.field("Datacenter", datacenter)
             writer.key("Tags")
-            writer.list(line.tags)
+            writer.stringsOrNull(line.tags)
             writer.key("Nodes")
             writer.strings(line.nodes)
             writer.key("InstanceCount")
@@ -183,7 +178,7 @@ extension JSONWriter {
                 writer.number(line.checks[status] ?? 0)
             }
             writer.key("ExternalSources")
-            writer.list(line.sources)
+            writer.stringsOrNull(line.sources)
             writer.key("GatewayConfig")
             writer.object { _ in }
             let flags: [(StaticString, Bool)] = [

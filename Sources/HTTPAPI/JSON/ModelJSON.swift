@@ -109,14 +109,20 @@ extension JSONWriter {
         self.map(node.meta)
     }
 
+    /// `null` when there are none, as Go writes a list that was never made.
+    mutating func stringsOrNull(_ texts: [String]) {
+        if texts.isEmpty { self.null() } else { self.strings(texts) }
+    }
+
     /// A service inside a node's or a health answer.
-    mutating func service(_ service: ServiceInstance) {
+    /// - Parameter noTagsAreNull: otherwise they are an empty list.
+    mutating func service(_ service: ServiceInstance, noTagsAreNull: Bool = false) {
         self.object { writer in
             writer.optionalField("Kind", service.kind)
             writer.field("ID", service.id)
             writer.field("Service", service.name)
             writer.key("Tags")
-            writer.strings(service.tags)
+            if noTagsAreNull { writer.stringsOrNull(service.tags) } else { writer.strings(service.tags) }
             writer.field("Address", service.address)
             if !service.taggedAddresses.isEmpty {
                 writer.key("TaggedAddresses")
@@ -197,7 +203,7 @@ extension JSONWriter {
         }
     }
 
-    mutating func check(_ check: HealthCheck) {
+    mutating func check(_ check: HealthCheck, noTagsAreNull: Bool = false) {
         self.object { writer in
             writer.field("Node", check.node)
             writer.field("CheckID", check.id)
@@ -208,7 +214,7 @@ extension JSONWriter {
             writer.field("ServiceID", check.serviceID)
             writer.field("ServiceName", check.serviceName)
             writer.key("ServiceTags")
-            writer.strings(check.serviceTags)
+            if noTagsAreNull { writer.stringsOrNull(check.serviceTags) } else { writer.strings(check.serviceTags) }
             writer.field("Type", check.type)
             writer.field("Interval", check.interval)
             writer.field("Timeout", check.timeout)

@@ -83,7 +83,7 @@ extension HTTPAPI {
         var mark = ReadMark(view, index: answer.index)
         if isCatalog {
             mark.consistency = options.consistencyName
-            mark.isCached = request.query.has("cached")
+            mark.isCached = request.query.has("cached") && request.isCacheable
         }
         return try reply(answer.value, mark)
     }

@@ -1,5 +1,8 @@
 // What a request is refused for before its handler looks at it, in the community edition of Consul.
 extension APIRequest {
+    /// Consul's agents keep the answers of these routes.
+    var isCacheable: Bool { self.path.hasPrefix("/v1/catalog/service") || self.path.hasPrefix("/v1/health/service/") }
+
     /// Answers come from this server's own state, so that no age is too old; but what can't be read is refused.
     func checkCacheControl() throws(APIError) {
         if self.cacheControl.isEmpty { return }
