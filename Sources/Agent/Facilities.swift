@@ -213,7 +213,7 @@ final class Facilities: AgentFacilities {
                 .connectTimeout(.seconds(3)).connect(host: String(host), port: port).get()
             try? await channel.close().get()
         } catch {
-            throw .failed("1 error occurred:\n\t* \(Self.why(error, name, "\(host):\(port)"))\n\n")
+            throw .failed("1 error occurred:\n\t* \(Self.why(error, String(host), "\(host):\(port)"))\n\n")
         }
     }
 

@@ -12,7 +12,7 @@ import Testing
             #expect(refused.status == 500)
             #expect(
                 refused.text
-                    == "1 error occurred:\n\t* Failed to join \(nobody): dial tcp \(nobody): connect: connection refused\n\n"
+                    == "1 error occurred:\n\t* Failed to join \(nodes.address("server-2")): dial tcp \(nobody): connect: connection refused\n\n"
             )
             let unnamed = try await nodes.put("server-1", "/v1/agent/join/no-such-host.invalid", "")
             #expect(unnamed.status == 500)
