@@ -3,10 +3,10 @@ import Registry
 import Synchronization
 import Units
 
-/// What one service has to say, before its instances are shuffled and counted.
-struct PreparedService: Sendable {
+/// What a service, or whoever has an address, has to say, before instances are shuffled and counted.
+struct PreparedAnswer: Sendable {
     struct Item: Sendable {
-        /// A, AAAA, CNAME or SRV.
+        /// A, AAAA, CNAME, SRV or PTR.
         var data: DNSRecordData
         var additional: [DNSRecord] = []
         /// Where a location's target is a host name whose address others know.
@@ -38,16 +38,28 @@ extension DNSRecordData {
     }
 }
 
-/// Keeps what services have to say for as long as the catalog is the same. One catalog at a time: the first question
+/// Keeps what there is to say for as long as the catalog is the same. One catalog at a time: the first question
 /// after a change of nodes, services or checks empties it; writes of keys and sessions don't. What would exceed the bound
 /// empties it, too, so that it never costs more than that.
 final class AnswerCache: Sendable {
     struct Key: Hashable, Sendable {
-        /// In lower case.
-        var service: String
-        var tag: String?
-        var isLocation: Bool
+        enum Kind: Hashable, Sendable {
+            /// In lower case.
+            case addresses(service: String, tag: String?)
+            case locations(service: String, tag: String?)
+            case names(IPAddress)
+        }
+
+        var kind: Kind
         var domain: DNSName
+
+        var bytes: Int {
+            switch self.kind {
+            case .addresses(let service, let tag), .locations(let service, let tag):
+                2 * (service.utf8.count + (tag?.utf8.count ?? 0))
+            case .names: 64
+            }
+        }
     }
 
     /// The hashes of the three tables, which apply keeps: they tell states apart also after a restore, when indexes go
@@ -67,7 +79,7 @@ final class AnswerCache: Sendable {
 
     private struct State {
         var catalog: Catalog?
-        var entries: [Key: PreparedService] = [:]
+        var entries: [Key: PreparedAnswer] = [:]
         var bytes = 0
     }
 
@@ -76,16 +88,13 @@ final class AnswerCache: Sendable {
 
     init(limit: ByteCount) { self.limit = limit.rawValue }
 
-    /// For tests and metrics.
-    var size: (entries: Int, bytes: Int) { self.state.withLock { ($0.entries.count, $0.bytes) } }
-
-    func service(_ key: Key, in registry: Registry, make: () -> PreparedService) -> PreparedService {
+    func answer(_ key: Key, in registry: Registry, make: () -> PreparedAnswer) -> PreparedAnswer {
         if self.limit <= 0 { return make() }
         let catalog = Catalog(registry)
         let found = self.state.withLock { state in state.catalog == catalog ? state.entries[key] : nil }
         if let found { return found }
         let made = make()
-        let bytes = made.bytes + 2 * (key.service.utf8.count + (key.tag?.utf8.count ?? 0))
+        let bytes = made.bytes + key.bytes
         // A single answer that takes much of the room would push all others out.
         if bytes > self.limit / 4 { return made }
         self.state.withLock { state in

@@ -79,21 +79,28 @@ extension ResponderWork {
             self.isForeign = true
             self.concludeEmpty()
         case .address(let address):
-            let nodes = self.lookup(nodesAt: address).compactMap { self.name(of: $0) }
-            let services = self.lookup(servicesAt: address).compactMap { name in
-                self.below(name, "service", self.settings.datacenter)
-            }
-            if nodes.isEmpty, services.isEmpty {
+            // The whole catalog is looked through, so what was found is kept, nothing too.
+            let prepared = self.prepared(.names(address)) { $0.prepareNames(at: address) }
+            guard prepared.isThere else {
                 self.isForeign = true
                 self.concludeUnknown()
                 return
             }
             if self.question.type == .ptr || self.question.type == .any {
-                self.answers += (nodes + services).map {
-                    DNSRecord(name: self.question.name, timeToLive: self.settings.nodeTimeToLive, data: .ptr($0))
+                self.answers += prepared.items.map {
+                    DNSRecord(name: self.question.name, timeToLive: self.settings.nodeTimeToLive, data: $0.data)
                 }
             }
             self.concludeEmpty()
         }
+    }
+
+    private func prepareNames(at address: IPAddress) -> PreparedAnswer {
+        let nodes = self.lookup(nodesAt: address).compactMap { self.name(of: $0) }
+        let services = self.lookup(servicesAt: address).compactMap { name in
+            self.below(name, "service", self.settings.datacenter)
+        }
+        let names = nodes + services
+        return PreparedAnswer(isThere: !names.isEmpty, items: names.map { PreparedAnswer.Item(data: .ptr($0)) })
     }
 }

@@ -5,11 +5,10 @@ import Units
 extension ResponderWork {
     mutating func answerService(_ name: String, tag: String?) {
         let isLocation = self.question.type == .srv
-        let key = AnswerCache.Key(
-            service: name.lowercased(), tag: tag?.lowercased(), isLocation: isLocation, domain: self.domain)
-        let work = self
-        let make = { work.prepare(name, tag: key.tag, isLocation: isLocation) }
-        let prepared = self.cache?.service(key, in: self.registry, make: make) ?? make()
+        let (service, wanted) = (name.lowercased(), tag?.lowercased())
+        let prepared = self.prepared(
+            isLocation ? .locations(service: service, tag: wanted) : .addresses(service: service, tag: wanted)
+        ) { $0.prepare(name, tag: wanted, isLocation: isLocation) }
         guard prepared.isThere else {
             self.concludeUnknown()
             return
@@ -25,7 +24,7 @@ extension ResponderWork {
 
     /// One A or AAAA per address. An instance whose address is a host name becomes a CNAME, and since that stands alone,
     /// only when no other instance has an address of its own to give.
-    private mutating func answerAddresses(_ items: [PreparedService.Item], timeToLive: UInt32) {
+    private mutating func answerAddresses(_ items: [PreparedAnswer.Item], timeToLive: UInt32) {
         let wanted = items.filter { item in
             switch item.data {
             case .a: self.question.type != .aaaa
@@ -44,7 +43,7 @@ extension ResponderWork {
     }
 
     /// One SRV per target and port (RFC 2782), with the targets' addresses beside them.
-    private mutating func answerLocations(_ items: [PreparedService.Item], timeToLive: UInt32) {
+    private mutating func answerLocations(_ items: [PreparedAnswer.Item], timeToLive: UInt32) {
         for item in self.take(items, limit: .max, timeToLive: timeToLive) {
             // An address for each location, also when several are at one, as Consul has it: HAProxy gives each address to
             // one location and leaves the others without.
@@ -55,8 +54,8 @@ extension ResponderWork {
 
     /// Appends so many of the items as there may be, in an order of this answer's own.
     @discardableResult private mutating func take(
-        _ items: [PreparedService.Item], limit: Int, timeToLive: UInt32
-    ) -> ArraySlice<PreparedService.Item> {
+        _ items: [PreparedAnswer.Item], limit: Int, timeToLive: UInt32
+    ) -> ArraySlice<PreparedAnswer.Item> {
         var taken = self.order.shuffle(items).prefix(limit)
         if self.isPlainUDP, taken.count > self.settings.udpAnswerLimit {
             taken = taken.prefix(self.settings.udpAnswerLimit)
@@ -70,15 +69,21 @@ extension ResponderWork {
 
     // MARK: - what is kept
 
+    /// From the cache, or made now.
+    func prepared(_ kind: AnswerCache.Key.Kind, make: (ResponderWork) -> PreparedAnswer) -> PreparedAnswer {
+        guard let cache = self.cache else { return make(self) }
+        return cache.answer(AnswerCache.Key(kind: kind, domain: self.domain), in: self.registry) { make(self) }
+    }
+
     /// - Parameter tag: in lower case; nil: no filter.
-    private func prepare(_ name: String, tag: String?, isLocation: Bool) -> PreparedService {
+    private func prepare(_ name: String, tag: String?, isLocation: Bool) -> PreparedAnswer {
         let instances = self.lookup(service: name).filter { instance in
             if instance.status == .critical { return false }
             if self.settings.onlyPassing && instance.status != .passing { return false }
             guard let tag else { return true }
             return instance.service.tags.contains { $0.lowercased() == tag }
         }
-        var prepared = PreparedService(isThere: !instances.isEmpty)
+        var prepared = PreparedAnswer(isThere: !instances.isEmpty)
         let timeToLive = self.settings.timeToLive(ofService: name)
         var seen: Set<DNSRecordData> = []
         for instance in instances {
@@ -88,7 +93,7 @@ extension ResponderWork {
         return prepared
     }
 
-    private func address(of instance: ServiceHealth) -> (DNSRecordData, PreparedService.Item)? {
+    private func address(of instance: ServiceHealth) -> (DNSRecordData, PreparedAnswer.Item)? {
         let text = instance.service.address.isEmpty ? instance.node.address : instance.service.address
         let data: DNSRecordData
         switch IPAddress(text) {
@@ -98,14 +103,14 @@ extension ResponderWork {
             guard let target = try? DNSName(text), !target.isRoot else { return nil }
             data = .cname(target)
         }
-        return (data, PreparedService.Item(data: data))
+        return (data, PreparedAnswer.Item(data: data))
     }
 
     /// Where an instance is found: its node's name, its own address as a name, or its host name. The node's metadata goes
     /// along under the node's name.
     private func location(
         of instance: ServiceHealth, timeToLive: UInt32
-    ) -> (DNSRecordData, PreparedService.Item)? {
+    ) -> (DNSRecordData, PreparedAnswer.Item)? {
         let own = instance.service.address
         let nodeName = self.name(of: instance.node)
         let text = own.isEmpty ? instance.node.address : own
@@ -130,7 +135,7 @@ extension ResponderWork {
             DNSServiceLocation(priority: 1, weight: self.weight(of: instance), port: port, target: target))
         // The same place under two weights is still one place.
         let identity = DNSRecordData.srv(DNSServiceLocation(priority: 1, weight: 0, port: port, target: target))
-        return (identity, PreparedService.Item(data: data, additional: additional, host: host))
+        return (identity, PreparedAnswer.Item(data: data, additional: additional, host: host))
     }
 
     /// A weight of 0 was left out at the registration: it counts as 1.

@@ -93,6 +93,26 @@ struct AnswerCacheTests {
         }
     }
 
+    @Test func whoHasAnAddressIsKeptAsLongAsItIsTrue() throws {
+        let responder = DNSResponder(settings: try DNSSettings(datacenter: "dc1"))
+        var catalog = TestCatalog()
+        func names() throws -> [String] {
+            let query = DNSMessage(
+                id: 7, questions: [DNSQuestion(name: try DNSName("1.0.0.10.in-addr.arpa."), type: .ptr)])
+            let bytes = responder.answer(
+                packet: try query.encoded(), overTCP: true, view: catalog.view, seed: 1, wallTime: 1)
+            return try DNSMessage(decoding: bytes).answerTexts
+        }
+        for _ in 0..<2 { #expect(try names() == []) }
+        try catalog.node("n1", "10.0.0.1")
+        for _ in 0..<2 { #expect(try names() == ["PTR n1.node.dc1.consul."]) }
+        try catalog.node("n2", "10.0.0.2")
+        try catalog.service("web", on: "n2", address: "10.0.0.1", port: 80)
+        for _ in 0..<2 { #expect(try names() == ["PTR n1.node.dc1.consul.", "PTR web.service.dc1.consul."]) }
+        try catalog.node("n1", "10.0.0.3")
+        #expect(try names() == ["PTR web.service.dc1.consul."])
+    }
+
     @Test func tagsAndDomainsAreKeptApart() throws {
         var settings = try DNSSettings(datacenter: "dc1", alternativeDomain: "mesh.example")
         settings.nodeTimeToLive = 5
