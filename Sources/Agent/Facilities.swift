@@ -26,6 +26,8 @@ final class Facilities: AgentFacilities {
 
     private let role: Role
     private let configuration: AgentConfiguration
+    /// A reload may bring another.
+    private let nodeMeta: Mutex<[String: String]>
     private let startedAt = SystemClock.now()
     private let doors = Mutex(Doors())
 
@@ -40,7 +42,10 @@ final class Facilities: AgentFacilities {
     init(_ role: Role, _ configuration: AgentConfiguration) {
         self.role = role
         self.configuration = configuration
+        self.nodeMeta = Mutex(configuration.nodeMeta)
     }
+
+    func take(nodeMeta: [String: String]) { self.nodeMeta.withLock { $0 = nodeMeta } }
 
     func open(_ doors: Doors) { self.doors.withLock { $0 = doors } }
 
@@ -155,7 +160,7 @@ final class Facilities: AgentFacilities {
         return AgentDescription(
             version: ReplicaVersion.reported, revision: "serai", buildDate: "2026-01-01T00:00:00Z",
             sessionTTLMinimum: self.configuration.sessionTTLMin, grpcPort: self.configuration.ports.grpc ?? -1,
-            stats: stats, nodeMeta: self.configuration.nodeMeta.merging(["consul-network-segment": ""]) { $1 })
+            stats: stats, nodeMeta: self.nodeMeta.withLock { $0 }.merging(["consul-network-segment": ""]) { $1 })
     }
 
     private static let runtime: [(name: String, value: String)] = {

@@ -13,6 +13,7 @@ import Units
 package final class RunningAgent: Sendable {
     private let configuration: AgentConfiguration
     private let role: Facilities.Role
+    private let facilities: Facilities
     private let local: LocalAgent
     private let store: LocalStore
     private let http: HTTPAPI
@@ -95,6 +96,7 @@ package final class RunningAgent: Sendable {
             process: ThisProcess(dataDirectory: configuration.dataDirectory), settings: settings, logger: logger)
         self.configuration = configuration
         self.role = role
+        self.facilities = facilities
         self.local = local
         self.store = store
         self.http = http
@@ -257,6 +259,7 @@ package final class RunningAgent: Sendable {
         for server in self.faces.withLock({ $0.names }) { server.take(names) }
         if let tls { self.faces.withLock({ $0.tls })?.take(tls) }
         await self.local.setNodeMeta(Self.nodeMeta(new))
+        self.facilities.take(nodeMeta: new.nodeMeta)
         self.watches.set(new.watches)
         for warning in new.warnings { self.logger.warning("\(warning)") }
         for key in ConfigurationKeys.changed(from: self.configuration, to: new) {

@@ -83,8 +83,7 @@ struct WatchCommand: AsyncParsableCommand {
     private func definition() throws -> WatchDefinition {
         if self.type.isEmpty { throw CommandFailure("Watch type must be specified") }
         guard let kind = WatchDefinition.Kind(rawValue: self.type) else {
-            let known = WatchDefinition.Kind.allCases.map(\.rawValue).joined(separator: ", ")
-            throw CommandFailure("Unsupported watch type: \(self.type); \(known) are offered")
+            throw CommandFailure("Unsupported watch type: \(self.type); \(WatchDefinition.Kind.offered) are offered")
         }
         var definition = WatchDefinition()
         definition.kind = kind

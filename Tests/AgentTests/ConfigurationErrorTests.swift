@@ -130,7 +130,7 @@ struct ConfigurationErrorTests {
             (
                 "watches { type = \"keys\" args = [\"a\"] }",
                 "FOLDER/a.hcl:1:9: watches.type: Unsupported watch type: keys; key, keyprefix, services, nodes, service, "
-                    + "checks, event are offered"
+                    + "checks are offered"
             ),
             (
                 "watches { type = \"key\" args = [\"a\"] }",

@@ -53,6 +53,7 @@ import Units
             let services = try await nodes.get("server-1", "/v1/agent/services").json as? [String: [String: Any]]
             #expect(services.map { Set($0.keys) } == ["api", "b", "c"])
             #expect(services?["b"]?["Port"] as? Int == 81)
+            #expect(try await nodes.get("server-1", "/v1/agent/self").text.contains("\"rack\":\"2\""))
             try await nodes.eventually("node_meta", "server-1", "/v1/catalog/nodes") {
                 $0.text.contains("\"rack\":\"2\"")
             }
