@@ -28,17 +28,17 @@ struct ConfigurationErrorTests {
             ),
             (
                 #"{"ports": {"https": 8501}}"#,
-                "ports.https: HTTPS needs a certificate and its key: set tls.https.cert_file and key_file"
+                "FOLDER/a.json:1:12: ports.https: HTTPS needs a certificate and its key: set tls.https.cert_file and key_file"
             ),
             (#"{"ports": {"https": 8501}, "tls": {"https": {"cert_file": "a", "key_file": "b"}}}"#, "accepted"),
             (#"{"ports": {"https": 8501}, "cert_file": "a", "tls": {"defaults": {"key_file": "b"}}}"#, "accepted"),
             (
                 #"{"ports": {"https": 8501}, "cert_file": "a", "key_file": "b", "verify_incoming": true}"#,
-                "verify_incoming: needs ca_file or ca_path: whose clients are to be let in?"
+                "FOLDER/a.json:1:63: verify_incoming: needs ca_file or ca_path: whose clients are to be let in?"
             ),
             (
                 #"{"ports": {"https": 8501}, "cert_file": "a", "key_file": "b", "tls_min_version": "SSLv3"}"#,
-                "tls_min_version: must be TLSv1_2 or TLSv1_3, not SSLv3"
+                "FOLDER/a.json:1:63: tls_min_version: must be TLSv1_2 or TLSv1_3, not SSLv3"
             ),
             (#"{"acl": {"enabled": false}, "ports": {"https": -1}, "tls": {}}"#, "accepted"),
             (#"{"server": "yes"}"#, "FOLDER/a.json:1:12: server must be true or false, not text"),
