@@ -4,7 +4,7 @@ package enum Arguments {
     /// Flags that are on or off, and so take no value of their own behind them but may be written `-flag=true` or
     /// `-flag=false`. A test compares them with the commands.
     package static let switches: Set<String> = [
-        "acquire", "all-datacenters", "allow-data-loss", "append-filename", "base64", "billable", "cas",
+        "acquire", "all-datacenters", "allow-data-loss", "base64", "billable", "cas",
         "child-exit-code", "connect", "detailed", "disable", "enable", "force", "help", "keys", "kvdetails", "list",
         "list-primary", "local-only", "log-json", "no-color", "pass-stdin", "passingonly", "prune", "quiet", "raw",
         "recurse",

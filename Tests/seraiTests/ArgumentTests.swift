@@ -80,7 +80,8 @@ struct HelpTests {
     @Test(
         "A verb that does not exist names the nearest one",
         arguments: [
-            ("membres", "members"), ("mem", "members"), ("snpashot", "snapshot"), ("k", nil), ("kvv", "kv"),
+            ("membres", "members"), ("mem", "members"), ("snpashot", "snapshot"), ("k", "kv"), ("x", nil),
+            ("kvv", "kv"),
             ("frobnicate", nil),
         ])
     func nearestVerb(word: String, nearest: String?) {
