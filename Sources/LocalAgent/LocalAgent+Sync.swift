@@ -84,7 +84,8 @@ extension LocalAgent {
     }
 
     private func dueCommands() -> [SyncCommand] {
-        self.registrations.commands(node: self.nodeRow, nodeSynced: self.nodeSynced)
+        self.sentNodeMeta = self.nodeMeta
+        return self.registrations.commands(node: self.nodeRow, nodeSynced: self.nodeSynced)
     }
 
     /// Outputs whose time has come turn into changes like any other.
@@ -206,7 +207,8 @@ extension LocalAgent {
         var removals: [(RemovalKey, UInt64)] = []
         for covered in items.flatMap(\.covers) {
             switch covered {
-            case .node: self.nodeSynced = true
+            // Metadata that a reload brought while this was under way is still to be sent.
+            case .node: self.nodeSynced = self.sentNodeMeta == self.nodeMeta
             case .service(let key, let version): self.registrations.services[key]?.mark.confirm(version)
             case .check(let key, let version, let output):
                 self.registrations.checks[key]?.mark.confirm(version)

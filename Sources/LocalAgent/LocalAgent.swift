@@ -14,6 +14,8 @@ public actor LocalAgent: LocalAgentAccess {
     let settings: LocalAgentSettings
     /// As the settings had it, until a reload brought another.
     var nodeMeta: [String: String]
+    /// What the last write to the catalog took along.
+    var sentNodeMeta: [String: String] = [:]
     let cluster: any ClusterAccess
     let catalog: any CatalogReader
     let store: any LocalStateStore

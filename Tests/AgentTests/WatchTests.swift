@@ -1,4 +1,5 @@
 import Agent
+import Foundation
 import Testing
 import Units
 
@@ -173,8 +174,12 @@ struct WatchScriptTests {
     }
 
     @Test func aScriptThatWillNotEndIsKilled() async throws {
-        let running = Task { try await self.run("trap '' TERM; while :; do sleep 1; done") }
-        try await Task.sleep(nanoseconds: 200_000_000)
+        let mark = FileManager.default.temporaryDirectory.appendingPathComponent("serai-" + UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: mark) }
+        let running = Task { try await self.run("trap '' TERM; touch \(mark); while :; do sleep 1; done") }
+        for _ in 0..<600 where !FileManager.default.fileExists(atPath: mark) {
+            try await Task.sleep(nanoseconds: 50_000_000)
+        }
         running.cancel()
         #expect(try await running.value.failure == "signal: killed")
     }
