@@ -1,5 +1,9 @@
+import Cluster
 import LocalAgent
+import Logging
 import Protocol
+import Registry
+import Synchronization
 import Testing
 import Units
 
@@ -265,6 +269,35 @@ private func check(_ name: String = "c", _ change: (inout CheckDefinition) -> Vo
         await agent.stop()
     }
 
+    @Test func anAgentFollowsThroughItsServer() async throws {
+        let cluster = AgentSideCluster(self.bench.cluster)
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let clock = self.bench.clock
+        var settings = LocalAgentSettings(
+            nodeName: "n1", nodeUUID: testNodeUUID, datacenter: "dc1", address: "10.0.0.1", seed: 1,
+            wallClock: { clock.read() })
+        settings.aliasPause = .milliseconds(5)
+        let agent = LocalAgent(
+            settings: settings, cluster: cluster, catalog: self.bench.cluster, store: self.bench.store,
+            facilities: TestFacilities(), logger: logger)
+        try await agent.start()
+        try await agent.registerCheck(self.alias("web", node: "n 2"))
+        try await eventually("its check is repeated") {
+            await self.shown(agent) == "warning: Aliased check \"web check\" failing: slow"
+        }
+        #expect(cluster.targets.first == "/v1/health/node/n%202?stale")
+        try await eventually("the next query waits for a change") {
+            cluster.targets.contains("/v1/health/node/n%202?stale&index=7&wait=1m0s")
+        }
+        cluster.answer(500, "No cluster leader")
+        try await eventually("the failure is told", { await self.shown(agent)?.hasPrefix("critical: ") == true })
+        #expect(
+            await self.shown(agent)
+                == "critical: Failure checking aliased node or service: 500 No cluster leader")
+        await agent.stop()
+    }
+
     @Test func aSidecarRepeatsItsService() async throws {
         let agent = try await self.bench.agent()
         let web = service("web") {
@@ -282,4 +315,65 @@ private func check(_ name: String = "c", _ change: (inout CheckDefinition) -> Vo
                 == "critical: Aliased check \"Service 'web' check\" failing: down")
         await agent.stop()
     }
+}
+
+/// What an agent has in place of a server's state: requests that it forwards. One service, `web`, has one check.
+private final class AgentSideCluster: ClusterAccess {
+    private let server: MemoryCluster
+    private let state = Mutex(State())
+
+    private struct State {
+        var targets: [String] = []
+        var status: UInt32 = 200
+        var text = ""
+    }
+
+    init(_ server: MemoryCluster) { self.server = server }
+
+    let identity = LocalIdentity(
+        nodeName: "n1", nodeUUID: testNodeUUID, datacenter: "dc1", isServer: false, advertiseAddress: "10.0.0.1",
+        serverPort: 8300, httpPort: 8500, dnsPort: 8600)
+
+    var targets: [String] { self.state.withLock { $0.targets } }
+    /// Everything is answered so from now on.
+    func answer(_ status: UInt32, _ text: String) {
+        self.state.withLock {
+            $0.status = status
+            $0.text = text
+        }
+    }
+
+    func forward(_ request: PeerHTTPRequest, timeout: Nanoseconds) async throws(ClusterError) -> PeerHTTPResponse {
+        let (status, text) = self.state.withLock { state in
+            state.targets.append(request.target)
+            return (state.status, state.text)
+        }
+        var response = PeerHTTPResponse()
+        response.status = status
+        var index = PeerHeader()
+        index.name = "X-Consul-Index"
+        index.value = "7"
+        response.headers = [index]
+        let checks =
+            #"[{"Node":"n 2","CheckID":"c","Name":"web check","Status":"warning","Output":"slow","ServiceID":"web"}]"#
+        let node = #"{"Node":{"Node":"n 2"},"Services":{"web":{"ID":"web","Service":"web"}}}"#
+        let shown = request.target.hasPrefix("/v1/health") ? checks : node
+        response.body = .init((status == 200 ? shown : text).utf8)
+        return response
+    }
+
+    func propose(_ command: LogCommand, identity: String, timeout: Nanoseconds) async throws(ClusterError) -> LogResult
+    { try await self.server.propose(command, identity: identity, timeout: timeout) }
+    func view(_ consistency: Consistency, timeout: Nanoseconds) async throws(ClusterError) -> ReadView {
+        throw .notAServer
+    }
+    func waitForChange(of watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds) async throws(ClusterError) {
+        throw .notAServer
+    }
+    func renewSession(_ id: String) async throws(ClusterError) -> Bool { false }
+    func leaderAddress() async -> String { "" }
+    func peerAddresses() async -> [String] { [] }
+    func raftStatus() async throws(ClusterError) -> PeerRaftStatus { throw .notAServer }
+    func raftAdmin(_ request: PeerRaftAdmin) async throws(ClusterError) {}
+    func forward(dns packet: [UInt8], overTCP: Bool) async throws(ClusterError) -> [UInt8] { throw .notAServer }
 }

@@ -152,7 +152,12 @@ enum AgentServiceHandlers {
             writer.key("Service")
             writer.agentService(service, datacenter: api.cluster.identity.datacenter)
             writer.key("Checks")
-            writer.array(state.checks(of: service)) { $0.agentCheck($1, in: state) }
+            writer.array(state.checks(of: service)) { writer, check in
+                // Consul leaves these empty here, and here alone.
+                var shown = check
+                (shown.type, shown.interval, shown.timeout) = ("", "", "")
+                writer.agentCheck(shown, in: state)
+            }
         }
     }
 
