@@ -84,19 +84,20 @@ extension Registry {
 // MARK: - The verbs; each returns the key as it then is, nil where the condition does not hold.
 
 extension Registry {
-    /// Locks are advisory: whoever holds the key goes on holding it. But what was written beside the lock starts its count
-    /// anew, as in Consul (`PUT /v1/kv/:key` without `acquire` and `release`).
+    /// Locks are advisory: whoever holds the key goes on holding it.
     @discardableResult
     mutating func setKey(_ write: KVWrite, _ context: inout ApplyContext) -> KVEntry {
         let existing = self.kv.get(write.key)
-        return self.store(write, session: existing?.session ?? "", lockIndex: 0, over: existing, &context)
+        return self.store(
+            write, session: existing?.session ?? "", lockIndex: existing?.lockIndex ?? 0, over: existing, &context)
     }
 
     /// Index 0 means that the key must not be there.
     mutating func casKey(_ write: KVWrite, _ index: UInt64, _ context: inout ApplyContext) -> KVEntry? {
         let existing = self.kv.get(write.key)
         guard (existing?.modifyIndex ?? 0) == index else { return nil }
-        return self.store(write, session: existing?.session ?? "", lockIndex: 0, over: existing, &context)
+        return self.store(
+            write, session: existing?.session ?? "", lockIndex: existing?.lockIndex ?? 0, over: existing, &context)
     }
 
     /// Lock delays are the caller's to look at.

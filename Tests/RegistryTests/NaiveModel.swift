@@ -68,7 +68,7 @@ struct NaiveModel {
             return true
         case .UNRECOGNIZED: return nil
         }
-        self.store(put, session: old?.session ?? "", lockIndex: 0)
+        self.store(put, session: old?.session ?? "", lockIndex: old?.lockIndex ?? 0)
         return true
     }
 
