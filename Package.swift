@@ -97,7 +97,8 @@ let rooms: [Room] = [
         ],
         products: [nioCore, nioPosix, nioHTTP1, nioSSL, logging, hummingbird, httpClient]),
     Room(
-        name: "serai", rooms: ["Units", "HCL", "Protocol", "Raft", "Registry", "Agent", "Certificates", "Storage", "Cluster"],
+        name: "serai",
+        rooms: ["Units", "HCL", "Protocol", "Raft", "Registry", "Agent", "Certificates", "Storage", "Cluster"],
         products: [arguments, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL, protobuf, logging],
         kind: .executable),
     // beside

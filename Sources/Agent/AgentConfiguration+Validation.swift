@@ -79,7 +79,8 @@ extension AgentConfiguration {
 
     private var portComplaint: AgentConfigurationError? {
         let named: [(String, Int?)] = [
-            ("ports.http", self.ports.http), ("ports.https", self.ports.https), ("ports.dns", self.ports.dns), ("ports.grpc", self.ports.grpc),
+            ("ports.http", self.ports.http), ("ports.https", self.ports.https), ("ports.dns", self.ports.dns),
+            ("ports.grpc", self.ports.grpc),
             ("ports.server", self.ports.server),
         ]
         for (position, (key, port)) in named.enumerated() {
