@@ -48,7 +48,6 @@ test: needs-test needs-chaos build-all
 	$(SWIFT_TEST) --skip-build --no-parallel
 	Tests/Fuzzers/run --seconds 10
 	Tests/Processes/run
-	Tests/Clients/run test-haproxy-and-dnsmasq test-prometheus
 	chaos/run standard --seconds 180
 
 chaos: needs-chaos build
