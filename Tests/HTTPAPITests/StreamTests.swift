@@ -65,6 +65,14 @@ import Testing
         #expect(reply.status == 400 && reply.body.contains("?stream"))
     }
 
+    @Test func oneStreamTooManyIsRefusedAndLeavesTheCountAlone() async {
+        var settings = HTTPAPISettings()
+        settings.maximumWaiting = 0
+        let desk = Desk(settings: settings)
+        for _ in 0..<3 { #expect(await desk.get("/v1/catalog/nodes?stream").status == 429) }
+        #expect(desk.api.waitingCount == 0)
+    }
+
     @Test func aListsOwnRefusalIsTheAnswer() async {
         #expect(await self.desk.get("/v1/catalog/nodes?stream&stale&consistent").status == 400)
     }

@@ -40,12 +40,13 @@ final class ChangeStream: @unchecked Sendable {
                 "?stream: the changes of this path can't be followed; "
                     + "those of keys, nodes, services, health, checks and sessions can")
         }
+        // Before anything is set: an object that was begun only is not told that it ends.
+        try api.startWaiting()
         self.api = api
         self.request = request
         self.kind = kind
         self.path = path
         self.index = 0
-        try api.startWaiting()
     }
 
     deinit { self.api.endWaiting() }
@@ -88,11 +89,13 @@ final class ChangeStream: @unchecked Sendable {
         guard !self.isOver, let question = try? self.question(after: self.index) else { return nil }
         let answer = await self.api.respond(to: question)
         if self.isOver { return nil }
-        guard let rows = self.rows(of: answer), rows.count <= Self.rowsMax else {
+        guard let rows = self.rows(of: answer) else {
             // No leader, most of all: the connection stays, and the client sees that it is not forgotten.
-            try? await Task.sleep(nanoseconds: Self.pause.rawValue)
+            guard await self.request.pause(Self.pause) else { return nil }
             return ByteBuffer(string: ": \(answer.status), asks again\n\n")
         }
+        // It has grown too long: who comes back is told so.
+        if rows.count > Self.rowsMax { return nil }
         self.index = Self.index(of: answer)
         let events = self.events(rows)
         return events.readableBytes > 0 ? events : ByteBuffer(string: ": \(self.index)\n\n")
