@@ -53,7 +53,7 @@ struct LogOpening {
         case .sound: return
         case .damaged(let finding): self.suspect(finding)
         case .headless:
-            // For SQLite it is empty, and everything in it is in the database.
+            // For SQLite it is empty, and everything in it is in the database: that was compared.
             try self.fileSystem.remove(log)
             try self.fileSystem.syncDirectory(self.directory)
         }

@@ -12,9 +12,9 @@ struct WALCheck {
     enum Verdict: Equatable {
         /// Empty, whole, or torn where a crash tears.
         case sound
-        /// The header is not valid and no single bit makes it so: a crash tore it when the log began anew after a
-        /// checkpoint. SQLite takes such a log for empty, but writes on with the salts that it finds, so that the old
-        /// frames behind the new ones would look like later transactions.
+        /// The header is not valid, and all that stands behind it is in the database: a crash tore the header when the
+        /// log began anew after a checkpoint. SQLite takes such a log for empty, but writes on with the salts that it
+        /// finds, so that the old frames behind the new ones would look like later transactions.
         case headless
         /// A sentence about what is damaged, with durable transactions behind it.
         case damaged(String)
@@ -51,8 +51,9 @@ struct WALCheck {
         let header = try self.fileSystem.read(self.path, at: 0, count: Self.headerBytes)
         guard header.count == Self.headerBytes else { return .sound }
         guard Self.start(header) != nil else {
-            let isDamaged = try self.isDamagedHeader(header, size: size)
-            return isDamaged ? .damaged("the header of raft.db-wal is damaged") : .headless
+            let isDamaged = try self.holdsMoreThanDatabase(size: size)
+            return isDamaged
+                ? .damaged("the header of raft.db-wal is damaged, and transactions behind it are lost") : .headless
         }
         guard let frame = try self.damagedFrame(header, size: size) else { return .sound }
         return .damaged("raft.db-wal is damaged at frame \(frame), and transactions behind it are lost")
@@ -74,23 +75,58 @@ struct WALCheck {
         return Start(pageBytes: pageBytes, sum: sum, bigEndian: magic & 1 == 1)
     }
 
-    /// Whether one bit turned back makes the header valid and the first frame's predecessor. A torn header has more
-    /// wrong with it, unless the tear left only its count of checkpoints one too high, which was no damage.
-    private func isDamagedHeader(_ header: [UInt8], size: UInt64) throws(StorageError) -> Bool {
-        for bit in 0..<Self.headerBytes * 8 {
-            var mended = header
-            mended[bit / 8] ^= 1 << (bit % 8)
-            guard let start = Self.start(mended) else { continue }
-            let frameBytes = Self.frameHeaderBytes + start.pageBytes
-            guard size >= UInt64(Self.headerBytes + frameBytes) else { continue }
-            let bytes = try self.fileSystem.read(self.path, at: UInt64(Self.headerBytes), count: frameBytes)
-            guard bytes.count == frameBytes else { continue }
-            let frame = Self.frame(bytes[...], salts: mended[16..<24], start.sum, start.bigEndian)
-            if frame.hasSalts && frame.continues {
-                return Self.word(header[...], 12) != Self.word(mended[...], 12) &+ 1
-            }
+    /// Whether a committed page of the log is not in the database as it is here. A header is written anew only once every
+    /// page was copied and synced, and before any frame; so then there is none, whatever the tear has left of it.
+    private func holdsMoreThanDatabase(size: UInt64) throws(StorageError) -> Bool {
+        let database = String(self.path.dropLast("-wal".count))
+        let field = try self.fileSystem.read(database, at: 16, count: 2)
+        let written = field.count == 2 ? Int(field[0]) << 8 | Int(field[1]) : 0
+        let pageBytes = written == 1 ? 65536 : written
+        // Without a database whatever there is stands here.
+        if pageBytes < 512 { return size > UInt64(Self.headerBytes + Self.frameHeaderBytes) }
+        // The order of the checksums' bytes stood in the header, too: the right one leads further.
+        let (little, big) = (
+            try self.committedPages(size: size, pageBytes, bigEndian: false),
+            try self.committedPages(size: size, pageBytes, bigEndian: true)
+        )
+        for (page, offset) in little.frames >= big.frames ? little.images : big.images {
+            let image = try self.fileSystem.read(self.path, at: offset, count: pageBytes)
+            let place = UInt64(page - 1) * UInt64(pageBytes)
+            if try image != self.fileSystem.read(database, at: place, count: pageBytes) { return true }
         }
         return false
+    }
+
+    /// Where each page's last committed image stands, by the frames alone, and how many of those hang together.
+    private func committedPages(
+        size: UInt64, _ pageBytes: Int, bigEndian: Bool
+    ) throws(StorageError) -> (images: [UInt32: UInt64], frames: Int) {
+        let frameBytes = Self.frameHeaderBytes + pageBytes
+        var salts: [UInt8] = []
+        var before = Sum(first: 0, second: 0)
+        // Of the transaction at hand, and of those that are whole.
+        var pending: [UInt32: UInt64] = [:]
+        var committed: [UInt32: UInt64] = [:]
+        var pages: UInt32 = 0
+        var frames = 0
+        for number in 0..<(Int(size) - Self.headerBytes) / frameBytes {
+            let offset = UInt64(Self.headerBytes + number * frameBytes)
+            let bytes = try self.fileSystem.read(self.path, at: offset, count: frameBytes)
+            guard bytes.count == frameBytes else { break }
+            if number == 0 { salts = Array(bytes[8..<16]) }
+            let frame = Self.frame(bytes[...], salts: salts[...], before, bigEndian)
+            // What the first one continues is gone with the header.
+            guard frame.hasSalts, number == 0 || frame.continues else { break }
+            pending[Self.word(bytes[...], 0)] = offset + UInt64(Self.frameHeaderBytes)
+            if frame.isCommit {
+                committed.merge(pending) { $1 }
+                pending = [:]
+                pages = Self.word(bytes[...], 4)
+            }
+            before = frame.sum
+            frames += 1
+        }
+        return (committed.filter { $0.key > 0 && $0.key <= pages }, frames)
     }
 
     /// The number of the damaged frame, counted from 0, when durable transactions stand behind it; nil otherwise.
