@@ -73,51 +73,33 @@ public struct WatchDefinition: Sendable, Equatable {
         let path: String
         switch self.kind {
         case .key:
-            path = "/v1/kv/" + Self.encoded(self.key, keepingSlash: true)
+            path = "/v1/kv/" + PercentEncoding.of(self.key, keeping: "/")
         case .keyprefix:
-            path = "/v1/kv/" + Self.encoded(self.prefix, keepingSlash: true)
+            path = "/v1/kv/" + PercentEncoding.of(self.prefix, keeping: "/")
             query.append(("recurse", nil))
         case .services:
             path = "/v1/catalog/services"
         case .nodes:
             path = "/v1/catalog/nodes"
         case .service:
-            path = "/v1/health/service/" + Self.encoded(self.service, keepingSlash: false)
+            path = "/v1/health/service/" + PercentEncoding.of(self.service)
             for tag in self.tags { query.append(("tag", tag)) }
             if self.passingOnly { query.append(("passing", nil)) }
         case .checks:
             path =
                 self.service.isEmpty
-                ? "/v1/health/state/" + Self.encoded(self.state.isEmpty ? "any" : self.state, keepingSlash: false)
-                : "/v1/health/checks/" + Self.encoded(self.service, keepingSlash: false)
+                ? "/v1/health/state/" + PercentEncoding.of(self.state.isEmpty ? "any" : self.state)
+                : "/v1/health/checks/" + PercentEncoding.of(self.service)
         case .event:
             path = "/v1/event/list"
             if !self.name.isEmpty { query.append(("name", self.name)) }
         }
         if !self.filter.isEmpty { query.append(("filter", self.filter)) }
         if self.isStale { query.append(("stale", nil)) }
-        let text = query.map { name, value in name + (value.map { "=" + Self.encoded($0, keepingSlash: false) } ?? "") }
+        let text = query.map { name, value in name + (value.map { "=" + PercentEncoding.of($0) } ?? "") }
         return path + (text.isEmpty ? "" : "?" + text.joined(separator: "&"))
     }
 
-    /// Unreserved characters (RFC 3986 §2.3) stay; every other byte becomes `%XX`.
-    private static func encoded(_ text: String, keepingSlash: Bool) -> String {
-        let digits = Array("0123456789ABCDEF".utf8)
-        var result: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
-                result.append(byte)
-            case UInt8(ascii: "/") where keepingSlash:
-                result.append(byte)
-            default:
-                result += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: result, as: UTF8.self)
-    }
 }
 
 extension WatchDefinition {

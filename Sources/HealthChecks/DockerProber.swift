@@ -98,7 +98,7 @@ struct DockerProber: Prober {
     private func create() async throws -> String {
         let container = self.target.container
         let title = "create exec failed for container \(container)"
-        let path = "/containers/\(DockerProber.encoded(container))/exec"
+        let path = "/containers/\(PercentEncoding.of(container))/exec"
         let (status, body) = try await self.call(.POST, path, Creation(command: self.target.arguments), title)
         switch status {
         case 201:
@@ -115,7 +115,7 @@ struct DockerProber: Prober {
     private func start(_ id: String) async throws -> OutputTail {
         let container = self.target.container
         let title = "start exec failed for container \(container)"
-        let request = try self.request(.POST, "/exec/\(DockerProber.encoded(id))/start", Start())
+        let request = try self.request(.POST, "/exec/\(PercentEncoding.of(id))/start", Start())
         let response = try await self.execute(request, title)
         var tail = OutputTail(limit: self.plan.outputLimit)
         do {
@@ -133,7 +133,7 @@ struct DockerProber: Prober {
 
     private func inspect(_ id: String) async throws -> Int32 {
         let title = "inspect exec failed for container \(self.target.container)"
-        let path = "/exec/\(DockerProber.encoded(id))/json"
+        let path = "/exec/\(PercentEncoding.of(id))/json"
         let (status, body) = try await self.call(.GET, path, Start?.none, title)
         switch status {
         case 200:
@@ -191,7 +191,7 @@ struct DockerProber: Prober {
 
     private static func base(of engine: String) -> String? {
         if let path = engine.rest(ofScheme: "unix") {
-            return path.isEmpty ? nil : "http+unix://" + self.encoded(String(path))
+            return path.isEmpty ? nil : "http+unix://" + PercentEncoding.of(String(path))
         }
         guard let rest = engine.rest(ofScheme: "tcp") ?? engine.rest(ofScheme: "http"), !rest.isEmpty else {
             return nil
@@ -199,21 +199,6 @@ struct DockerProber: Prober {
         return "http://" + (rest.hasSuffix("/") ? rest.dropLast() : rest)
     }
 
-    /// Percent-encoded for one step of a path (RFC 3986 §2.3: what is unreserved stays).
-    private static func encoded(_ text: String) -> String {
-        let digits = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."),
-                UInt8(ascii: "~"):
-                bytes.append(byte)
-            default: bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
-    }
 }
 
 extension String {

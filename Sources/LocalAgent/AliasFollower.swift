@@ -152,7 +152,7 @@ struct CatalogWatch: Sendable {
 
     private func forwarded(_ node: String, after index: UInt64) async throws -> Health {
         let wait = CatalogWatch.longestWait
-        let name = CatalogWatch.encoded(node)
+        let name = PercentEncoding.of(node)
         let blocking = index > 0 ? "&index=\(index)&wait=\(GoDuration.format(wait))" : ""
         let (checks, body) = try await self.get("/v1/health/node/\(name)?stale\(blocking)", wait + .seconds(15))
         let (_, services) = try await self.get("/v1/catalog/node/\(name)?stale", .seconds(15))
@@ -173,19 +173,4 @@ struct CatalogWatch: Sendable {
         return (max(1, index ?? 1), Array(response.body))
     }
 
-    /// Percent-encoded for one step of a path (RFC 3986 §2.3: what is unreserved stays).
-    private static func encoded(_ text: String) -> String {
-        let digits = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."),
-                UInt8(ascii: "~"):
-                bytes.append(byte)
-            default: bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
-    }
 }

@@ -5,6 +5,7 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import Synchronization
+import Units
 
 enum HTTPVerb: String {
     case GET
@@ -84,7 +85,7 @@ struct APIClient: Sendable {
         if let datacenter { parameters.append(("dc", datacenter)) }
         if self.stale, method == .GET { parameters.append(("stale", nil)) }
         let text = parameters.map { name, value in
-            value.map { name + "=" + Endpoint.percentEncoded($0, keeping: "") } ?? name
+            value.map { name + "=" + PercentEncoding.of($0) } ?? name
         }.joined(separator: "&")
         var request = HTTPClientRequest(url: self.requestBase + path + (text.isEmpty ? "" : "?" + text))
         request.method = HTTPMethod(rawValue: method.rawValue)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Units
 
 struct CatalogCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -93,7 +94,7 @@ struct CatalogNodes: AsyncParsableCommand {
         if let near { query.append(("near", near)) }
         if let filter { query.append(("filter", filter)) }
         let path =
-            self.service.map { "/v1/catalog/service/" + Endpoint.percentEncoded($0, keeping: "") }
+            self.service.map { "/v1/catalog/service/" + PercentEncoding.of($0) }
             ?? "/v1/catalog/nodes"
         let answer = try await self.api.client().demand(
             .GET, path, query: Listing.query(self.api, query), failing: "Error listing nodes")
@@ -146,7 +147,7 @@ struct CatalogServices: AsyncParsableCommand {
         var query = try Listing.meta(self.nodeMeta)
         query = Listing.query(self.api, query)
         let failing = "Error listing services"
-        let path = self.node.map { "/v1/catalog/node/" + Endpoint.percentEncoded($0, keeping: "") }
+        let path = self.node.map { "/v1/catalog/node/" + PercentEncoding.of($0) }
         let answer = try await client.demand(.GET, path ?? "/v1/catalog/services", query: query, failing: failing)
         if self.api.format == .json { return Output.line(APIClient.trimmed(answer.text)) }
         var found: [String: Set<String>] = [:]

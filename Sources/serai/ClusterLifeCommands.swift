@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Units
 
 struct InfoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "info", abstract: "Shows an agent's figures")
@@ -47,7 +48,7 @@ struct ForceLeaveCommand: AsyncParsableCommand {
             throw CommandFailure("A single node name must be specified to force leave.")
         }
         _ = try await self.api.client().demand(
-            .PUT, "/v1/agent/force-leave/" + Endpoint.percentEncoded(self.nodes[0], keeping: ""),
+            .PUT, "/v1/agent/force-leave/" + PercentEncoding.of(self.nodes[0]),
             query: (self.prune ? [("prune", "1")] : []) + (self.wan ? [("wan", "1")] : []),
             failing: "Error force leaving")
     }
@@ -66,7 +67,7 @@ struct JoinCommand: AsyncParsableCommand {
         for address in self.addresses {
             do {
                 _ = try await client.demand(
-                    .PUT, "/v1/agent/join/" + Endpoint.percentEncoded(address, keeping: ":"),
+                    .PUT, "/v1/agent/join/" + PercentEncoding.of(address, keeping: ":"),
                     query: self.wan ? [("wan", "1")] : [], failing: "Error joining address '\(address)'")
                 joined += 1
             } catch let failure as CommandFailure {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Units
 
 struct EventCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -40,7 +41,7 @@ struct EventCommand: AsyncParsableCommand {
             query.append((name, pattern))
         }
         let answer = try await self.api.client().demand(
-            .PUT, "/v1/event/fire/" + Endpoint.percentEncoded(self.name, keeping: ""), query: query,
+            .PUT, "/v1/event/fire/" + PercentEncoding.of(self.name), query: query,
             body: Array((self.payload.first ?? "").utf8), failing: "Error firing event")
         if self.api.format == .json { return Output.line(APIClient.trimmed(answer.text)) }
         Output.line("Event ID: \(try answer.decoded(Fired.self).id)")

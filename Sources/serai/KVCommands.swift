@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Units
 
 struct KVCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -33,7 +34,7 @@ struct KVRow: Decodable {
 enum KVPath {
     /// One leading slash is dropped, as Consul's command does: `/a` is the key `a`. The key `/a` is written `//a`.
     static func of(_ key: String) -> String {
-        "/v1/kv/" + Endpoint.percentEncoded(key.hasPrefix("/") ? key.dropFirst() : key[...], keeping: "/")
+        "/v1/kv/" + PercentEncoding.of(key.hasPrefix("/") ? key.dropFirst() : key[...], keeping: "/")
     }
 
     static func one(_ arguments: [String], what: String, emptyAllowed: Bool) throws -> String {

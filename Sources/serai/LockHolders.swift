@@ -1,4 +1,5 @@
 import Foundation
+import Units
 
 /// What is held: the numbers that a resource can tell a late holder by.
 struct LockGrant: Sendable {
@@ -71,7 +72,7 @@ struct LockStore: Sendable {
 
     private static let wait = 15
 
-    private func path(_ key: String) -> String { "/v1/kv/" + Endpoint.percentEncoded(key, keeping: "/") }
+    private func path(_ key: String) -> String { "/v1/kv/" + PercentEncoding.of(key, keeping: "/") }
 
     /// The key, or all with this prefix; waits for a change after `index`, if it isn't 0, for 15 s.
     func entries(_ key: String, recurse: Bool, after index: UInt64) async throws -> Entries {

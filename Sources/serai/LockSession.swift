@@ -23,7 +23,7 @@ struct LockSession: Sendable {
     }
 
     private func path(_ verb: String) -> String {
-        "/v1/session/\(verb)/" + Endpoint.percentEncoded(self.id, keeping: "")
+        "/v1/session/\(verb)/" + PercentEncoding.of(self.id)
     }
 
     /// Renews until the session is gone or could not be renewed for its TTL, and says which. Counted from before the

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Units
 
 struct MaintCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -36,7 +37,7 @@ struct MaintCommand: AsyncParsableCommand {
         var query: [(String, String?)] = [("enable", self.enable ? "true" : "false")]
         if !self.reason.isEmpty { query.append(("reason", self.reason)) }
         let path =
-            self.service.map { "/v1/agent/service/maintenance/" + Endpoint.percentEncoded($0, keeping: "") }
+            self.service.map { "/v1/agent/service/maintenance/" + PercentEncoding.of($0) }
             ?? "/v1/agent/maintenance"
         let what = self.service == nil ? "node" : "service"
         _ = try await client.demand(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import HCL
+import Units
 
 struct ServicesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -184,7 +185,7 @@ struct ServicesDeregister: AsyncParsableCommand {
         let client = try self.api.client()
         for id in ids {
             _ = try await client.demand(
-                .PUT, "/v1/agent/service/deregister/" + Endpoint.percentEncoded(id, keeping: ""),
+                .PUT, "/v1/agent/service/deregister/" + PercentEncoding.of(id),
                 failing: "Error deregistering service \"\(id)\"")
             Output.line("Deregistered service: \(id)")
         }

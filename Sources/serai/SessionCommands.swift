@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Units
 
 struct SessionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -56,7 +57,7 @@ struct SessionList: AsyncParsableCommand {
 
     func run() async throws {
         let path =
-            self.node.map { "/v1/session/node/" + Endpoint.percentEncoded($0, keeping: "") } ?? "/v1/session/list"
+            self.node.map { "/v1/session/node/" + PercentEncoding.of($0) } ?? "/v1/session/list"
         let answer = try await self.api.client().demand(
             .GET, path, query: Listing.query(self.api, []), failing: "Error listing sessions")
         if self.api.format == .json { return Output.line(APIClient.trimmed(answer.text)) }
@@ -75,7 +76,7 @@ struct SessionRenew: AsyncParsableCommand {
 
     func run() async throws {
         _ = try await self.api.client().demand(
-            .PUT, "/v1/session/renew/" + Endpoint.percentEncoded(self.id, keeping: ""),
+            .PUT, "/v1/session/renew/" + PercentEncoding.of(self.id),
             failing: "Error renewing session")
         Output.line("Renewed session: \(self.id)")
     }
@@ -88,7 +89,7 @@ struct SessionDestroy: AsyncParsableCommand {
 
     func run() async throws {
         _ = try await self.api.client().demand(
-            .PUT, "/v1/session/destroy/" + Endpoint.percentEncoded(self.id, keeping: ""),
+            .PUT, "/v1/session/destroy/" + PercentEncoding.of(self.id),
             failing: "Error destroying session")
         Output.line("Destroyed session: \(self.id)")
     }

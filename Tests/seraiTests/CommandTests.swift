@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import Units
 import serai
 
 @Suite("Addresses")
@@ -23,7 +24,7 @@ struct AddressTests {
     }
 
     @Test func everyByteThatIsNotUnreservedIsEncoded() {
-        #expect(Endpoint.percentEncoded("a b/ç%?#", keeping: "/") == "a%20b/%C3%A7%25%3F%23")
-        #expect(Endpoint.percentEncoded("a/b", keeping: "") == "a%2Fb")
+        #expect(PercentEncoding.of("a b/ç%?#", keeping: "/") == "a%20b/%C3%A7%25%3F%23")
+        #expect(PercentEncoding.of("a/b") == "a%2Fb")
     }
 }

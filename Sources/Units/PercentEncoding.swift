@@ -1,0 +1,22 @@
+/// Text as a part of a URL: unreserved characters (RFC 3986 §2.3) and those of `keeping` stay, every other byte of the
+/// UTF-8 form becomes `%XX`.
+public enum PercentEncoding {
+    public static func of(_ text: some StringProtocol, keeping: String = "") -> String {
+        let kept = Set(keeping.utf8)
+        let digits = Array("0123456789ABCDEF".utf8)
+        var result: [UInt8] = []
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
+                result.append(byte)
+            case _ where kept.contains(byte):
+                result.append(byte)
+            default:
+                result += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
+}
