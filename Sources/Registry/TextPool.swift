@@ -9,6 +9,10 @@ final class TextPool: Sendable {
     static let shared = TextPool()
 
     private static let places = 16_384
+    /// Bytes of a text: what is larger is seldom shared, and would be kept for long.
+    private static let textBytesMax = 256
+    /// Bytes of a list or map with its texts: 16,384 of each are 32 MiB at most.
+    private static let listBytesMax = 1024
 
     private struct Places {
         var texts = [String?](repeating: nil, count: TextPool.places)
@@ -20,7 +24,7 @@ final class TextPool: Sendable {
 
     func text(_ text: String) -> String {
         // Up to 15 bytes stand in the string itself.
-        if text.utf8.count <= 15 { return text }
+        if text.utf8.count <= 15 || text.utf8.count > Self.textBytesMax { return text }
         let place = Self.place(of: text)
         return self.places.withLock { places in
             if let kept = places.texts[place], kept.utf8.elementsEqual(text.utf8) { return kept }
@@ -30,7 +34,7 @@ final class TextPool: Sendable {
     }
 
     func list(_ list: [String]) -> [String] {
-        if list.isEmpty { return list }
+        if list.isEmpty || Self.bytes(of: list) > Self.listBytesMax { return list }
         let texts = list.map { self.text($0) }
         let place = Self.place(of: texts)
         return self.places.withLock { places in
@@ -41,7 +45,7 @@ final class TextPool: Sendable {
     }
 
     func map(_ map: StringMap) -> StringMap {
-        if map.isEmpty { return map }
+        if map.isEmpty || Self.bytes(of: map.pairs.flatMap { [$0.key, $0.value] }) > Self.listBytesMax { return map }
         let shared = StringMap(map.pairs.map { .init(key: self.text($0.key), value: self.text($0.value)) })
         let place = Self.place(of: shared.pairs.flatMap { [$0.key, $0.value] })
         return self.places.withLock { places in
@@ -49,6 +53,11 @@ final class TextPool: Sendable {
             places.maps[place] = shared
             return shared
         }
+    }
+
+    /// With the headers of the array and of texts that stand on the heap.
+    private static func bytes(of texts: [String]) -> Int {
+        texts.reduce(32) { $0 + 16 + ($1.utf8.count > 15 ? 32 + $1.utf8.count : 0) }
     }
 
     // `String`'s own equality takes texts for one that have different bytes.
