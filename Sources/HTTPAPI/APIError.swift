@@ -12,7 +12,7 @@ struct APIError: Error, Sendable, Equatable {
     var closes = false
     /// Nothing was put into the log for this request.
     var isNotPlaced = false
-    /// Refused before a route was looked for.
+    /// False: refused before a route was looked for.
     var isRouted = true
     /// A refused read of the catalog, of sessions: as if there were no leader.
     var isMarked = false

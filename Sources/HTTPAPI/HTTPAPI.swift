@@ -111,7 +111,8 @@ public final class HTTPAPI: Sendable {
     func respond(to request: APIRequest) async -> APIResponse {
         let response: APIResponse
         do throws(APIError) {
-            if !request.query.isEmpty, request.query.has("stream") {
+            // An agent keeps its client's stream itself, and asks for one list after the other.
+            if !request.query.isEmpty, !request.isFromAgent, request.query.has("stream") {
                 return try await ChangeStream(self, request).response()
             }
             switch try self.way(of: request) {
@@ -144,7 +145,8 @@ public final class HTTPAPI: Sendable {
             return .answer(APIError.unprintable.response)
         }
         if !self.settings.blockedPaths.isEmpty, !request.isFromAgent,
-            self.settings.blockedPaths.contains(where: { request.path.starts(with: $0.utf8) })
+            // A route takes its path without the last slash, too.
+            self.settings.blockedPaths.contains(where: { (request.path + [UInt8(ascii: "/")]).starts(with: $0.utf8) })
         {
             return .answer(APIResponse.text(403, "Endpoint is blocked by agent configuration"))
         }

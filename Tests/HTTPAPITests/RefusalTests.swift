@@ -129,4 +129,15 @@ import Testing
         #expect(reply["X-Consul-Index"] == (isMarked ? "1" : nil))
         #expect(reply["X-Consul-Knownleader"] == (isMarked ? "false" : nil))
     }
+
+    @Test func whatIsBlockedIsBlockedWithoutTheLastSlashToo() async {
+        var settings = HTTPAPISettings()
+        settings.blockedPaths = ["/v1/kv/", "/v1/agent/self"]
+        let desk = Desk(settings: settings)
+        for target in ["/v1/kv/a", "/v1/kv/?recurse", "/v1/kv?recurse", "/v1/agent/self"] {
+            #expect(await desk.get(target).status == 403, "\(target)")
+        }
+        #expect(await desk.delete("/v1/kv?recurse").status == 403)
+        #expect(await desk.get("/v1/status/leader").status == 200)
+    }
 }

@@ -77,9 +77,9 @@ extension Registry {
 struct ServiceLine: Sendable {
     var name: String
     var kind = ""
-    var tags: [String] = []
+    var tags: Set<String> = []
     var nodes: [String] = []
-    var sources: [String] = []
+    var sources: Set<String> = []
     var proxyFor: [String] = []
     var instances = 0
     var checks: [CheckStatus: Int] = [:]
@@ -91,10 +91,12 @@ struct ServiceLine: Sendable {
         var lines: [String: ServiceLine] = [:]
         var proxied: Set<String> = []
         for node in nodes {
+            // By the service that they are of; "" for the node's own.
+            let checks = Dictionary(grouping: node.checks, by: \.serviceID)
             for service in node.services {
-                var line = lines[service.name] ?? ServiceLine(name: service.name)
-                line.add(service, on: node)
-                lines[service.name] = line
+                // In its place: a copy for each instance would be a copy of all before it.
+                lines[service.name, default: ServiceLine(name: service.name)]
+                    .add(service, on: node.node.name, (checks[""] ?? []) + (checks[service.id] ?? []))
                 if service.kind == "connect-proxy", let destination = service.destination {
                     proxied.insert(destination)
                 }
@@ -103,28 +105,22 @@ struct ServiceLine: Sendable {
         return lines.values.sorted { utf8Precedes($0.name, $1.name) }.map { line in
             var line = line
             line.hasProxy = proxied.contains(line.name)
-            line.tags.sort(by: utf8Precedes)
-            line.sources.sort(by: utf8Precedes)
             return line
         }
     }
 
-    private mutating func add(_ service: ServiceInstance, on node: WholeNode) {
+    private mutating func add(_ service: ServiceInstance, on node: String, _ checks: [HealthCheck]) {
         self.instances += 1
         self.kind = service.kind
         self.isNative = self.isNative || service.isNative
-        if self.nodes.last != node.node.name { self.nodes.append(node.node.name) }
-        for tag in service.tags where !self.tags.contains(tag) { self.tags.append(tag) }
-        if let source = service.meta["external-source"], !source.isEmpty, !self.sources.contains(source) {
-            self.sources.append(source)
-        }
+        if self.nodes.last != node { self.nodes.append(node) }
+        self.tags.formUnion(service.tags)
+        if let source = service.meta["external-source"], !source.isEmpty { self.sources.insert(source) }
         if let destination = service.destination, service.kind == "connect-proxy", !self.proxyFor.contains(destination)
         {
             self.proxyFor.append(destination)
         }
-        for check in node.checks where check.serviceID.isEmpty || check.serviceID == service.id {
-            self.checks[check.status, default: 0] += 1
-        }
+        for check in checks { self.checks[check.status, default: 0] += 1 }
     }
 }
 
@@ -161,7 +157,7 @@ extension JSONWriter {
             writer.field("Name", line.name)
             writer.field("Datacenter", datacenter)
             writer.key("Tags")
-            writer.stringsOrNull(line.tags)
+            writer.stringsOrNull(line.tags.sorted(by: utf8Precedes))
             writer.key("Nodes")
             writer.strings(line.nodes)
             writer.key("InstanceCount")
@@ -178,7 +174,7 @@ extension JSONWriter {
                 writer.number(line.checks[status] ?? 0)
             }
             writer.key("ExternalSources")
-            writer.stringsOrNull(line.sources)
+            writer.stringsOrNull(line.sources.sorted(by: utf8Precedes))
             writer.key("GatewayConfig")
             writer.object { _ in }
             let flags: [(StaticString, Bool)] = [

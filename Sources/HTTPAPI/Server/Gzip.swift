@@ -61,7 +61,7 @@ func gzipIsAccepted(_ header: String) -> Bool {
         let parts = element.split(separator: ";", omittingEmptySubsequences: false).map { $0.trimmingSpaces }
         guard let coding = parts.first, equalsIgnoringCase(coding.utf8, "gzip".utf8) else { return false }
         return parts.dropFirst().allSatisfy { parameter in
-            !parameter.hasPrefix("q=") || Double(parameter.dropFirst(2)).map { $0 > 0 } ?? false
+            !parameter.lowercased().hasPrefix("q=") || Double(parameter.dropFirst(2)).map { $0 > 0 } ?? false
         }
     }
 }

@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Synchronization
 
 /// Bounds of a connection.
 package struct ConnectionLimits: Sendable {
@@ -24,7 +25,7 @@ package struct ConnectionLimits: Sendable {
 /// Serves the HTTP API at one address. `run()` returns when the listener was shut down and every connection has ended.
 public struct HTTPListener: Sendable {
     private let server: Server<HTTPConnections>
-    private let socketPath: String?
+    private let socket: SocketFile?
 
     init(
         api: HTTPAPI, address: BindAddress, socketPath: String? = nil, tls: ServerTLS? = nil,
@@ -34,22 +35,52 @@ public struct HTTPListener: Sendable {
         let configuration = ServerConfiguration(
             address: address, backlog: 1024, reuseAddress: true,
             availableConnectionsDelegate: MaximumAvailableConnections(api.settings.maximumConnections, logger: logger))
+        let socket = socketPath.map { SocketFile($0) }
         self.server = Server(
             childChannelSetup: HTTPConnections(api: api, limits: api.settings.connectionLimits, tls: tls),
             configuration: configuration,
-            onServerRunning: onRunning, eventLoopGroup: group, logger: logger)
-        self.socketPath = socketPath
+            onServerRunning: { channel in
+                socket?.remember()
+                await onRunning(channel)
+            }, eventLoopGroup: group, logger: logger)
+        self.socket = socket
     }
 
     /// Binds and serves. Throws when the address can't be bound. A socket in the file system is removed in the end.
     public func run() async throws {
+        defer { self.socket?.remove() }
         try await self.server.run()
-        if let path = self.socketPath { unlink(path) }
     }
 
     /// Takes no further connections, answers what is being waited on, and closes.
     public func shutdown() async throws {
         try await self.server.shutdownGracefully()
+    }
+}
+
+/// A listener's socket in the file system, so that no other process's that has taken its place is removed in the end.
+private final class SocketFile: Sendable {
+    private struct Identity: Equatable {
+        var device: dev_t
+        var inode: ino_t
+    }
+
+    private let path: String
+    private let own = Mutex<Identity?>(nil)
+
+    init(_ path: String) { self.path = path }
+
+    private var present: Identity? {
+        var status = stat()
+        guard lstat(self.path, &status) == 0 else { return nil }
+        return Identity(device: status.st_dev, inode: status.st_ino)
+    }
+
+    func remember() { self.own.withLock { $0 = self.present } }
+
+    func remove() {
+        guard let own = self.own.withLock({ $0 }), own == self.present else { return }
+        unlink(self.path)
     }
 }
 

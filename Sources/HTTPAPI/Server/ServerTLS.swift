@@ -133,9 +133,14 @@ private enum TextFile {
     private static let filesMax = 1000
 
     static func read(_ path: String) throws(ServerTLSError) -> [UInt8] {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
+        // A pipe that nobody writes to would never be open.
+        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard file >= 0 else { throw .unreadable(file: path, reason: Self.reason) }
         defer { close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw .malformed(file: path, reason: "is not a file")
+        }
         var bytes: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 16_384)
         while true {

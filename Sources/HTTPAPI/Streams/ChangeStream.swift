@@ -8,8 +8,9 @@ import Units
 /// - `delete`, the fields that tell the row from others.
 /// - `ready`, `{"Index":n}`: what was sent is the whole list at this index.
 ///
-/// Each event's id is the index. A client that comes back with the last one, in `Last-Event-ID` or `?index`, and has
-/// missed nothing gets `ready` at once. A comment is sent when nothing has changed for a while.
+/// The id stands on the last event of what belongs together, and names the rows' content. A client that comes back with
+/// it, in `Last-Event-ID` or `?index`, and has missed nothing gets `ready` at once; one that was cut off in the middle has
+/// an older id, or none. A comment is sent when nothing has changed for a while.
 ///
 /// It is a blocking query that is asked again and again, and so promises what that promises: a row that changes twice
 /// in quick succession may be seen once, its last state is always seen. An agent asks its server.
@@ -20,8 +21,9 @@ final class ChangeStream: @unchecked Sendable {
     private let request: APIRequest
     private let kind: ListKind
     private let path: String
-    /// What the client's rows are by now: by identity, a digest of the row.
-    private var known: [String: Int] = [:]
+    /// What the client's rows are by now: by identity, a digest of the row. Bytes, since `String` takes texts for one that
+    /// have different bytes.
+    private var known: [ByteKey: UInt64] = [:]
     private var index: UInt64
     private var next: ByteBuffer?
 
@@ -29,6 +31,8 @@ final class ChangeStream: @unchecked Sendable {
     private static let rowsMax = 200_000
     private static let wait = 20
     private static let pause = Nanoseconds.seconds(1)
+    /// Between changes and the next look: a list that changes all the time is not made anew for each change.
+    private static let interval = Nanoseconds.milliseconds(50)
 
     /// - Throws: 400 for what is no such list; 429 when too many requests wait already.
     init(_ api: HTTPAPI, _ request: APIRequest) throws(APIError) {
@@ -54,8 +58,6 @@ final class ChangeStream: @unchecked Sendable {
     /// The answer's head with the stream behind it, or the list's refusal.
     func response() async throws(APIError) -> APIResponse {
         let wanted = self.request.lastEventID.isEmpty ? self.request.query["index"] : self.request.lastEventID
-        let resumed = UInt64(wanted)
-        if !wanted.isEmpty, resumed == nil { throw APIError(400, "Invalid index") }
         let answer = await self.api.respond(to: try self.question(after: nil))
         guard let rows = self.rows(of: answer) else { return answer }
         if rows.count > Self.rowsMax {
@@ -63,14 +65,15 @@ final class ChangeStream: @unchecked Sendable {
             throw APIError(400, "?stream: \(rows.count) rows, \(bound)")
         }
         self.index = Self.index(of: answer)
-        let events = self.events(rows)
-        var first = ByteBuffer()
-        if resumed != self.index {
-            self.write(event: "reset", data: self.position, to: &first)
-            first.writeImmutableBuffer(events)
+        var events = self.changes(rows)
+        if wanted == self.id {
+            events = []
+        } else {
+            events.insert(Event(name: "reset", data: self.position), at: 0)
         }
-        self.write(event: "ready", data: self.position, to: &first)
-        self.next = first
+        events.append(Event(name: "ready", data: self.position))
+        // Whatever id the client came with, it does not stand for rows that are to be forgotten.
+        self.next = self.encoded(events, forgetsID: events.count > 1)
         var response = APIResponse().with("Content-Type", "text/event-stream").with("Cache-Control", "no-store")
         response.stream = BodyStream { await self.piece() }
         return response
@@ -80,13 +83,22 @@ final class ChangeStream: @unchecked Sendable {
 
     private var isOver: Bool { Task.isCancelled || self.request.connection?.ending != nil }
 
-    /// The next events, or a comment; nil when the client has gone or this server stops.
+    /// The next events, or a comment; nil when the client has gone or this server stops. A long list must not hold up the
+    /// other connections of this one's event loop.
     private func piece() async -> ByteBuffer? {
         if let first = self.next {
             self.next = nil
             return first
         }
-        guard !self.isOver, let question = try? self.question(after: self.index) else { return nil }
+        return await withTaskExecutorPreference(self.api.surroundings.executor ?? globalConcurrentExecutor) {
+            await self.look()
+        }
+    }
+
+    private func look() async -> ByteBuffer? {
+        guard await self.request.pause(Self.interval), !self.isOver,
+            let question = try? self.question(after: self.index)
+        else { return nil }
         let answer = await self.api.respond(to: question)
         if self.isOver { return nil }
         guard let rows = self.rows(of: answer) else {
@@ -97,8 +109,8 @@ final class ChangeStream: @unchecked Sendable {
         // It has grown too long: who comes back is told so.
         if rows.count > Self.rowsMax { return nil }
         self.index = Self.index(of: answer)
-        let events = self.events(rows)
-        return events.readableBytes > 0 ? events : ByteBuffer(string: ": \(self.index)\n\n")
+        let events = self.changes(rows)
+        return events.isEmpty ? ByteBuffer(string: ": \(self.index)\n\n") : self.encoded(events, forgetsID: false)
     }
 
     /// The list's own request, without what makes it a stream.
@@ -132,31 +144,49 @@ final class ChangeStream: @unchecked Sendable {
         return self.kind.rows(of: value)
     }
 
+    private struct Event {
+        var name: StaticString
+        var data: String
+    }
+
     /// What leads from the rows that the client knows to these.
-    private func events(_ rows: [(identity: JSONValue, row: JSONValue)]) -> ByteBuffer {
-        var found: [String: Int] = [:]
+    private func changes(_ rows: [(identity: JSONValue, row: JSONValue)]) -> [Event] {
+        var found: [ByteKey: UInt64] = [:]
         found.reserveCapacity(rows.count)
-        var puts = ByteBuffer()
+        var puts: [Event] = []
         for (identity, row) in rows {
-            let name = Self.text(identity)
+            let name = ByteKey(Array(Self.text(identity).utf8))
             let text = Self.text(row)
-            let digest = text.hashValue
+            let digest = Self.digest(text)
             found[name] = digest
-            if self.known[name] != digest { self.write(event: "put", data: text, to: &puts) }
+            if self.known[name] != digest { puts.append(Event(name: "put", data: text)) }
         }
-        var events = ByteBuffer()
-        for name in self.known.keys.filter({ found[$0] == nil }).sorted() {
-            self.write(event: "delete", data: name, to: &events)
-        }
-        events.writeImmutableBuffer(puts)
+        let gone = self.known.keys.filter { found[$0] == nil }.sorted()
         self.known = found
-        return events
+        return gone.map { Event(name: "delete", data: String(decoding: $0.bytes, as: UTF8.self)) } + puts
     }
 
     private var position: String { "{\"Index\":\(self.index)}" }
 
-    private func write(event: StaticString, data: String, to buffer: inout ByteBuffer) {
-        buffer.writeString("id: \(self.index)\nevent: \(event)\ndata: \(data)\n\n")
+    /// The same for the same rows, on whatever server: an index alone may come back after a deletion is forgotten.
+    private var id: String {
+        let digest = self.known.values.reduce(UInt64(self.known.count)) { $0 &+ $1 }
+        return "\(self.index)-\(String(digest, radix: 16))"
+    }
+
+    private func encoded(_ events: [Event], forgetsID: Bool) -> ByteBuffer {
+        var buffer = ByteBuffer()
+        for (position, event) in events.enumerated() {
+            if position == 0, forgetsID { buffer.writeString("id:\n") }
+            if position == events.count - 1 { buffer.writeString("id: \(self.id)\n") }
+            buffer.writeString("event: \(event.name)\ndata: \(event.data)\n\n")
+        }
+        return buffer
+    }
+
+    /// FNV-1a over the bytes.
+    private static func digest(_ text: String) -> UInt64 {
+        text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0100_0000_01B3 }
     }
 
     private static func text(_ value: JSONValue) -> String {
