@@ -308,13 +308,11 @@ class DiskFull(Fault):
 
     def begin(self):
         for node in self.struck:
-            for name, size in (("filler", "1M"), ("filler-2", "4k"), ("filler-3", "512")):
-                subprocess.run(["dd", "if=/dev/zero", f"of={node.data / name}", f"bs={size}"], capture_output=True)
+            node.fill_disk()
 
     def end(self):
         for node in self.struck:
-            for name in ("filler", "filler-2", "filler-3"):
-                (node.data / name).unlink(missing_ok=True)
+            node.free_disk()
 
 
 class SlowSync(Fault):

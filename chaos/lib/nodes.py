@@ -158,10 +158,31 @@ class Node:
         self.signal(signal.SIGCONT)
 
     def cut_power(self, seed):
+        """What was there before may need more room than what is there now: a full disk is filled again afterwards."""
         self.kill()
-        return powercut.cut(self.data, self.journal, seed)
+        was_full = self.is_full
+        if was_full:
+            self.free_disk()
+        done = powercut.cut(self.data, self.journal, seed)
+        if was_full:
+            self.fill_disk()
+        return done
 
     # --- disks ---
+
+    FILLERS = {"filler": "1M", "filler-2": "4k", "filler-3": "512"}
+
+    @property
+    def is_full(self):
+        return (self.data / "filler").exists()
+
+    def fill_disk(self):
+        for name, size in self.FILLERS.items():
+            subprocess.run(["dd", "if=/dev/zero", f"of={self.data / name}", f"bs={size}"], capture_output=True)
+
+    def free_disk(self):
+        for name in self.FILLERS:
+            (self.data / name).unlink(missing_ok=True)
 
     @property
     def journal(self):
