@@ -198,7 +198,6 @@ struct DockerProber: Prober {
         }
         return "http://" + (rest.hasSuffix("/") ? rest.dropLast() : rest)
     }
-
 }
 
 extension String {

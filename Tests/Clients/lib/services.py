@@ -95,10 +95,6 @@ class Web:
     def deregister(self):
         call("PUT", f"/v1/agent/service/deregister/{self.name}")
 
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
-
 
 def passing(service):
     return sorted(entry["Service"]["ID"] for entry in call("GET", f"/v1/health/service/{service}?passing"))

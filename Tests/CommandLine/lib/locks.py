@@ -19,7 +19,7 @@ def all(consul, serai, address):
                 wrong += turned_away(holder, other, places, address)
     wrong += fences(serai, address)
     wrong += lost(serai, address)
-    wrong += killed(serai, address)
+    wrong += failing(serai, address)
     left = sessions(address)
     if left:
         wrong.append(f"sessions are left: {left}")
@@ -124,8 +124,8 @@ def lost(serai, address):
     return wrong
 
 
-def killed(serai, address):
-    """Killed outright, the holder frees its lock by the session's end at the latest; here it is ended by hand."""
-    process = start(serai, address, "-child-exit-code", "killed", "sleep 1; exit 3")
+def failing(serai, address):
+    """A command that fails is told by the exit code, if that is asked for."""
+    process = start(serai, address, "-child-exit-code", "failing", "sleep 1; exit 3")
     code, _, err = ended(process)
     return [] if code == 2 else [f"a failing command with -child-exit-code ends with {code}, {err!r}"]
