@@ -153,13 +153,16 @@ extension Registry {
         }
     }
 
-    /// The service's own index; of a service without instances, the latest extinction; before the first extinction, the
-    /// catalog's.
     private func serviceAnswer<Value: Sendable>(_ value: Value, _ name: String) -> Answer<Value> {
         let key = foldedKey(name)
-        var index = self.serviceIndexes.get(key) ?? self.tableIndexes.serviceExtinction
-        if index == 0 { index = max(self.tableIndexes.nodes, self.tableIndexes.services, self.tableIndexes.checks) }
-        return Answer(value: value, index: index, watch: [WatchKey(table: .services, key: key)])
+        return Answer(value: value, index: self.serviceIndex(key), watch: [WatchKey(table: .services, key: key)])
+    }
+
+    /// The service's own index; of a service without instances, the latest extinction; before the first extinction, the
+    /// catalog's.
+    func serviceIndex(_ name: ByteKey) -> UInt64 {
+        let index = self.serviceIndexes.get(name) ?? self.tableIndexes.serviceExtinction
+        return index > 0 ? index : max(self.tableIndexes.nodes, self.tableIndexes.services, self.tableIndexes.checks)
     }
 }
 
