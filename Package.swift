@@ -90,7 +90,7 @@ let rooms: [Room] = [
     Room(
         name: "Agent",
         rooms: [
-            "Units", "HCL", "DNSCodec", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates",
+            "Units", "Pattern", "HCL", "DNSCodec", "Protocol", "Raft", "Registry", "Replica", "Storage", "Certificates",
             "Transport",
             "HealthChecks",
             "Cluster", "LocalAgent", "HTTPAPI", "DNSServer",
@@ -98,7 +98,7 @@ let rooms: [Room] = [
         products: [nioCore, nioPosix, nioHTTP1, nioSSL, logging, hummingbird, httpClient]),
     Room(
         name: "serai",
-        rooms: ["Units", "HCL", "Protocol", "Raft", "Registry", "Agent", "Certificates", "Storage", "Cluster"],
+        rooms: ["Units", "Pattern", "HCL", "Protocol", "Raft", "Registry", "Agent", "Certificates", "Storage", "Cluster"],
         products: [arguments, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL, protobuf, logging],
         kind: .executable),
     // beside
@@ -178,6 +178,8 @@ if Context.environment["SERAI_FUZZ"] != nil {
         ("Raft", nil, ["Units", deque]),
         ("DNSCodec", nil, ["Units"]),
         ("HCL", nil, []),
+        ("Pattern", nil, []),
+        ("Filter", nil, ["Pattern"]),
         (
             "Transport", ["Framing.swift", "RaftWire.swift", "RaftWire+Decoding.swift"],
             ["Units", "Protocol", "Raft", nioCore, protobuf]
@@ -198,6 +200,7 @@ if Context.environment["SERAI_FUZZ"] != nil {
         ("http", ["Units", "HTTPAPI", nioCore]),
         ("dns", ["Units", "DNSCodec"]),
         ("hcl", ["Units", "HCL"]),
+        ("filter", ["Filter"]),
     ]
     for fuzzer in fuzzers {
         targets.append(

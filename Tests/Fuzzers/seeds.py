@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the first inputs of each fuzzer into FOLDER/{rpc,http,dns,hcl}: small, valid, and of every kind, so that the fuzzer
+"""Writes the first inputs of each fuzzer into FOLDER/{rpc,http,dns,hcl,filter}: small, valid, and of every kind, so that the fuzzer
 starts behind the first checks. usage: seeds.py FOLDER"""
 import pathlib, struct, sys
 
@@ -107,3 +107,12 @@ write("rpc", [bytes([cut]) + data for cut, data in enumerate([
     request(_9=fields(_1=1, _2="s1", _3="10.0.0.1:8300", _4=3)), request(_10=fields(_1=1, _2=3, _3=configuration)),
     frame(fields(_1=9, _5=fields(_1="no", _2=500))) + frame(fields(_1=9, _6=b"")),
 ])])
+
+
+# --- filter expressions ---
+write("filter", [expression.encode() for expression in [
+    'Name == web and Port != 8080', 'v1 in Tags or "é" not in Tags', 'Meta.team == `x` and not (Meta is empty)',
+    'Parts.Number == -1 and Parts is not empty', 'Name matches "^w.*[a-c]{1,3}$" or Name not matches `(?i)WEB|\\d+`',
+    'First.Name contains "a"', 'Named.b.Number == 1', 'Share == 5e-1 and On == true', '((((Name == "w\\x41\\u00e9"))))',
+    '"/Meta/team" == x', 'Tags contains v1 and Meta contains team', 'Port == 99999999999999999999', 'Nope == 1', 'Name ==',
+]])
