@@ -46,19 +46,37 @@ struct APIClient: Sendable {
     private static let shared = Mutex<HTTPClient?>(nil)
 
     /// Sends a request and returns its answer, whatever its status.
+    /// - Parameter timeout: for the whole answer.
     func send(
         _ method: HTTPVerb, _ path: String, query: [(String, String?)] = [], body: [UInt8]? = nil,
         timeout: TimeAmount = .seconds(60)
     ) async throws -> APIResponse {
+        let end = ContinuousClock.now + .nanoseconds(timeout.nanoseconds)
         let response = try await self.open(
             method, path, query: query, body: body.map(ByteBuffer.init(bytes:)), timeout: timeout)
         do {
-            let collected = try await response.body.collect(upTo: Self.bodyMax)
+            let collected = try await Self.collect(response.body, until: end)
             return APIResponse(
                 status: Int(response.status.code), headers: Self.headers(response),
                 body: Array(collected.readableBytesView))
         } catch {
             throw self.failure(method, path, error)
+        }
+    }
+
+    /// The client's own timeout ends with the answer's head.
+    private static func collect(
+        _ body: HTTPClientResponse.Body, until end: ContinuousClock.Instant
+    ) async throws -> ByteBuffer {
+        try await withThrowingTaskGroup(of: ByteBuffer.self) { group in
+            group.addTask { try await body.collect(upTo: self.bodyMax) }
+            group.addTask {
+                try await Task.sleep(until: end, clock: .continuous)
+                throw HTTPClientError.deadlineExceeded
+            }
+            defer { group.cancelAll() }
+            guard let collected = try await group.next() else { throw HTTPClientError.cancelled }
+            return collected
         }
     }
 

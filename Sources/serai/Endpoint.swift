@@ -17,5 +17,4 @@ package enum Endpoint {
         }
         return (secure ? "https://" : "http://") + text
     }
-
 }

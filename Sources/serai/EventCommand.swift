@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Pattern
 import Units
 
 struct EventCommand: AsyncParsableCommand {
@@ -35,7 +36,7 @@ struct EventCommand: AsyncParsableCommand {
         var query: [(String, String?)] = []
         for (name, pattern) in [("node", self.node), ("service", self.service), ("tag", self.tag)]
         where !pattern.isEmpty {
-            guard (try? NSRegularExpression(pattern: pattern)) != nil else {
+            guard (try? Pattern(pattern)) != nil else {
                 throw CommandFailure("Failed to compile \(name) filter regexp: \(pattern)")
             }
             query.append((name, pattern))
@@ -74,7 +75,11 @@ struct MonitorCommand: AsyncParsableCommand {
                     "Error starting monitor: Unexpected response code: \(response.status.code) "
                         + "(\(APIClient.trimmed(text)))")
             }
-            for try await piece in response.body { Output.bytes(Array(piece.readableBytesView)) }
+            for try await piece in response.body {
+                Output.bytes(Array(piece.readableBytesView))
+                // Nobody reads it any more.
+                if Output.failure != nil { return }
+            }
         }
         let signals = Signals { _ in streaming.cancel() }
         defer { withExtendedLifetime(signals) {} }
@@ -86,6 +91,7 @@ struct MonitorCommand: AsyncParsableCommand {
             if streaming.isCancelled { return }
             throw CommandFailure("Error! The agent's log ended: \(error)")
         }
+        if Output.failure != nil { return }
         throw CommandFailure("Error! The agent closed its log: it has stopped, or was told to drop this reader.")
     }
 }

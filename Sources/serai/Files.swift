@@ -11,6 +11,11 @@ enum Files {
 
     static func standardInput() -> [UInt8] { Array(FileHandle.standardInput.readDataToEndOfFile()) }
 
+    static func isFolder(_ path: String) -> Bool {
+        var isDirectory: ObjCBool = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
+    }
+
     /// Why `path` can't be read, as Go says it.
     static func openFailure(_ path: String) -> String {
         let file = open(path, O_RDONLY | O_CLOEXEC)

@@ -1,4 +1,5 @@
 import Foundation
+import NIOCore
 import Units
 
 /// A session that is kept alive for as long as a lock is wanted.
@@ -29,15 +30,16 @@ struct LockSession: Sendable {
     /// Renews until the session is gone or could not be renewed for its TTL, and says which. Counted from before the
     /// last good request: a server ends it after the TTL at the earliest, counted from when it got that.
     func keptAlive() async -> String {
-        var good = ContinuousClock.now
+        var plan = RenewalPlan(ttl: self.ttl, good: .now)
         while !Task.isCancelled {
-            try? await Task.sleep(for: self.ttl / 3)
+            try? await Task.sleep(until: plan.next(after: .now), clock: .continuous)
             let begun = ContinuousClock.now
-            if let answer = try? await self.client.send(.PUT, self.path("renew"), timeout: .seconds(4)) {
-                if answer.status == 200 { good = begun }
-                if answer.status == 404 { return "its session was ended" }
+            guard let patience = plan.patience(at: begun) else {
+                return "its session could not be renewed for its whole TTL"
             }
-            if good.duration(to: .now) >= self.ttl { return "its session could not be renewed for its whole TTL" }
+            let answer = try? await self.client.send(.PUT, self.path("renew"), timeout: TimeAmount(patience))
+            if answer?.status == 404 { return "its session was ended" }
+            if answer?.status == 200 { plan.renewed(at: begun) } else { plan.failed() }
         }
         return "given up"
     }
@@ -46,4 +48,37 @@ struct LockSession: Sendable {
     func destroy() async {
         _ = try? await self.client.send(.PUT, self.path("destroy"), timeout: .seconds(4))
     }
+}
+
+/// When a session is renewed next, and when it counts as lost: at its TTL's end, whatever is under way then.
+package struct RenewalPlan: Sendable {
+    private let ttl: Duration
+    /// From before the last request that renewed it.
+    private var good: ContinuousClock.Instant
+    private var isFailing = false
+
+    package init(ttl: Duration, good: ContinuousClock.Instant) {
+        self.ttl = ttl
+        self.good = good
+    }
+
+    private var end: ContinuousClock.Instant { self.good + self.ttl }
+
+    /// After a third of its time; after a failure, a second later.
+    package func next(after now: ContinuousClock.Instant) -> ContinuousClock.Instant {
+        min(now + (self.isFailing ? .seconds(1) : self.ttl / 3), self.end)
+    }
+
+    /// How long a renewal may take that begins now; nil: the session's time is over.
+    package func patience(at now: ContinuousClock.Instant) -> Duration? {
+        let left = now.duration(to: self.end)
+        return left > .zero ? min(.seconds(4), left) : nil
+    }
+
+    package mutating func renewed(at begun: ContinuousClock.Instant) {
+        self.good = begun
+        self.isFailing = false
+    }
+
+    package mutating func failed() { self.isFailing = true }
 }

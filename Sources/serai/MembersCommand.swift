@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Pattern
 
 struct MembersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "members", abstract: "Lists the cluster's members")
@@ -50,7 +51,7 @@ struct MembersCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        guard let pattern = try? NSRegularExpression(pattern: "^(?:\(self.status))$") else {
+        guard let pattern = try? Pattern("^(?:\(self.status))$") else {
             throw CommandFailure("Failed to compile status regexp: \(self.status)")
         }
         var query: [(String, String?)] = self.wan ? [("wan", "1")] : []
@@ -60,10 +61,7 @@ struct MembersCommand: AsyncParsableCommand {
         if let filter { query.append(("filter", filter)) }
         let answer = try await self.api.client().demand(
             .GET, "/v1/agent/members", query: query, failing: "Error retrieving members")
-        let members = try answer.decoded([Member].self).filter { member in
-            let text = member.statusText
-            return pattern.firstMatch(in: text, range: NSRange(text.startIndex..., in: text)) != nil
-        }
+        let members = try answer.decoded([Member].self).filter { pattern.matches(in: $0.statusText) }
         // Consul's exit code for "none matches".
         if members.isEmpty { throw CommandFailure("", code: 2) }
         if self.api.format == .json { return try self.printJSON(answer, Set(members.map(\.name))) }

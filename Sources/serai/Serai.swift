@@ -29,7 +29,7 @@ package struct Serai: AsyncParsableCommand {
 
     static func main() async {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        leave(await invoke(arguments))
+        leave(Output.ending(await invoke(arguments)))
     }
 
     /// Runs one command and says how it ended: 0; 1 for an error, told on standard error; 127 for an unknown command;

@@ -37,7 +37,8 @@ struct TLSFiles: Sendable {
         guard let names = try? FileManager.default.contentsOfDirectory(atPath: caPath) else {
             throw CommandFailure("Error connecting to agent: Error loading CA path: \(Files.openFailure(caPath))")
         }
-        let found = try names.sorted().flatMap { try Self.certificates(caPath + "/" + $0, "CA path") }
+        let files = names.sorted().map { caPath + "/" + $0 }.filter { !Files.isFolder($0) }
+        let found = try files.flatMap { try Self.certificates($0, "CA path") }
         if found.isEmpty { throw CommandFailure("Error connecting to agent: no CA certificate in \(caPath)") }
         return found
     }

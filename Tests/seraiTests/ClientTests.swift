@@ -83,3 +83,56 @@ struct ArchiveTests {
         #expect(try String(contentsOf: folder.appendingPathComponent("d/b.txt"), encoding: .utf8) == "hi")
     }
 }
+
+@Suite("Standard output")
+struct OutputTests {
+    @Test func whatCanNotBeWrittenIsTold() throws {
+        let full = open("/dev/full", O_WRONLY)
+        defer { close(full) }
+        #expect(Output.write(Array("x".utf8), to: full) == ENOSPC)
+        _ = signal(SIGPIPE, SIG_IGN)
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        close(ends[0])
+        #expect(Output.write(Array("x".utf8), to: ends[1]) == EPIPE)
+        close(ends[1])
+    }
+
+    @Test func aReaderThatIsSlowGetsAllOfIt() throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        let (input, output) = (ends[0], ends[1])
+        _ = fcntl(output, F_SETFL, O_NONBLOCK)
+        let bytes = (0..<500_000).map { UInt8(truncatingIfNeeded: $0) }
+        let reader = FileHandle(fileDescriptor: input, closeOnDealloc: true)
+        Thread.detachNewThread {
+            #expect(Output.write(bytes, to: output) == nil)
+            close(output)
+        }
+        #expect(try reader.readToEnd().map { Array($0) } == bytes)
+    }
+}
+
+@Suite("Sessions of locks")
+struct RenewalTests {
+    @Test(
+        "A session that can't be renewed counts as lost when its TTL is over, and not later",
+        arguments: [10, 11, 15, 60, 86_400])
+    func lostInTime(seconds: Int) {
+        let start = ContinuousClock.now
+        var plan = RenewalPlan(ttl: .seconds(seconds), good: start)
+        var now = start
+        var tries = 0
+        while true {
+            now = plan.next(after: now)
+            guard let patience = plan.patience(at: now) else { break }
+            // Each try takes all the time that it may.
+            now += patience
+            plan.failed()
+            tries += 1
+        }
+        #expect(now == start + .seconds(seconds) && tries >= 2)
+        plan.renewed(at: now)
+        #expect(plan.next(after: now) == now + .seconds(seconds) / 3 && plan.patience(at: now) == .seconds(4))
+    }
+}
