@@ -44,9 +44,9 @@ extension DNSRecordData {
 final class AnswerCache: Sendable {
     struct Key: Hashable, Sendable {
         enum Kind: Hashable, Sendable {
-            /// In lower case.
-            case addresses(service: String, tag: String?)
-            case locations(service: String, tag: String?)
+            /// In lower case, as the catalog folds names: bytes, for to text two spellings of one letter are the same.
+            case addresses(service: ByteKey, tag: ByteKey?)
+            case locations(service: ByteKey, tag: ByteKey?)
             case names(IPAddress)
         }
 
@@ -56,7 +56,7 @@ final class AnswerCache: Sendable {
         var bytes: Int {
             switch self.kind {
             case .addresses(let service, let tag), .locations(let service, let tag):
-                2 * (service.utf8.count + (tag?.utf8.count ?? 0))
+                2 * (service.count + (tag?.count ?? 0))
             case .names: 64
             }
         }

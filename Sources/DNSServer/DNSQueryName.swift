@@ -100,7 +100,10 @@ enum ReverseName: Equatable {
     }
 
     private static func v4(_ parts: [String]) -> ReverseName {
-        let bytes = parts.compactMap { UInt8($0) }
+        let bytes = parts.compactMap { part in
+            // `UInt8` alone would read a sign, too.
+            part.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? UInt8(part) : nil
+        }
         guard bytes.count == parts.count, bytes.count <= 4 else { return .malformed }
         return bytes.count == 4 ? .address(.v4(bytes)) : .network
     }

@@ -5,9 +5,10 @@ import Units
 extension ResponderWork {
     mutating func answerService(_ name: String, tag: String?) {
         let isLocation = self.question.type == .srv
-        let (service, wanted) = (name.lowercased(), tag?.lowercased())
+        let wanted = tag?.lowercased()
+        let (service, tag) = (ByteKey(name.utf8.map(Self.folded)), wanted.map { ByteKey($0) })
         let prepared = self.prepared(
-            isLocation ? .locations(service: service, tag: wanted) : .addresses(service: service, tag: wanted)
+            isLocation ? .locations(service: service, tag: tag) : .addresses(service: service, tag: tag)
         ) { $0.prepare(name, tag: wanted, isLocation: isLocation) }
         guard prepared.isThere else {
             self.concludeUnknown()
@@ -20,6 +21,10 @@ extension ResponderWork {
             self.answerAddresses(prepared.items, timeToLive: timeToLive)
         }
         self.concludeEmpty()
+    }
+
+    private static func folded(_ byte: UInt8) -> UInt8 {
+        (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
     }
 
     /// One A or AAAA per address. An instance whose address is a host name becomes a CNAME, and since that stands alone,
@@ -81,7 +86,7 @@ extension ResponderWork {
             if instance.status == .critical { return false }
             if self.settings.onlyPassing && instance.status != .passing { return false }
             guard let tag else { return true }
-            return instance.service.tags.contains { $0.lowercased() == tag }
+            return instance.service.tags.contains { $0.lowercased().utf8.elementsEqual(tag.utf8) }
         }
         var prepared = PreparedAnswer(isThere: !instances.isEmpty)
         let timeToLive = self.settings.timeToLive(ofService: name)

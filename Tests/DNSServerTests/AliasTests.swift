@@ -113,6 +113,23 @@ struct AnswerCacheTests {
         #expect(try names() == ["PTR web.service.dc1.consul."])
     }
 
+    @Test func namesThatOnlyLookTheSameAreKeptApart() throws {
+        let responder = DNSResponder(settings: try DNSSettings(datacenter: "dc1"))
+        var catalog = TestCatalog()
+        try catalog.node("n1", "10.0.0.1")
+        // One letter, and the same of two scalars; and a case that only Unicode knows.
+        let names = ["caf\u{E9}", "cafe\u{301}", "caf\u{C9}"]
+        for (place, name) in names.enumerated() {
+            try catalog.service(name, on: "n1", address: "10.9.0.\(place)", port: 80, tags: [name])
+        }
+        for (place, name) in names.enumerated() {
+            #expect(
+                try self.ask(responder, catalog, "\(name).service.consul.").answerTexts == ["A 10.9.0.\(place)"])
+        }
+        #expect(try self.ask(responder, catalog, "\(names[0]).\(names[0]).service.consul.").answers.count == 1)
+        #expect(try self.ask(responder, catalog, "\(names[1]).\(names[0]).service.consul.").answers.isEmpty)
+    }
+
     @Test func tagsAndDomainsAreKeptApart() throws {
         var settings = try DNSSettings(datacenter: "dc1", alternativeDomain: "mesh.example")
         settings.nodeTimeToLive = 5

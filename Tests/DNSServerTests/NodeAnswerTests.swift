@@ -103,6 +103,7 @@ struct NodeAnswerTests {
         #expect(try catalog.ask("2.0.0.10.in-addr.arpa.", .ptr).isUnknown)
         #expect(try catalog.ask("0.0.10.in-addr.arpa.", .ptr).isEmptyButKnown)
         #expect(try catalog.ask("x.0.0.10.in-addr.arpa.", .ptr).isUnknown)
+        #expect(try catalog.ask("+1.0.0.10.in-addr.arpa.", .ptr).isUnknown)
         #expect(try catalog.ask("9.1.0.0.10.in-addr.arpa.", .ptr).isUnknown)
     }
 
