@@ -60,8 +60,10 @@ final class AliasFollower: RunningCheck {
                 let found = try await source.health(ofNode: target.node, after: index)
                 failures = 0
                 index = found.index
-                let checks = found.checks.filter { $0.node != own.node || $0.id != own.check }
-                let (status, output) = target.verdict(of: checks) { found.services.contains(target.service) }
+                let checks = found.checks.filter { $0.node != own.node || ByteKey($0.id) != ByteKey(own.check) }
+                let (status, output) = target.verdict(of: checks) {
+                    found.services.contains(ByteKey(target.service))
+                }
                 if Task.isCancelled { return }
                 await sink(status, output)
             } catch {
@@ -85,7 +87,7 @@ struct CatalogWatch: Sendable {
         var index: UInt64
         var checks: [LogCheck]
         /// Ids of the node's services.
-        var services: Set<String>
+        var services: Set<ByteKey>
     }
 
     struct Refused: Error, CustomStringConvertible {
@@ -112,7 +114,7 @@ struct CatalogWatch: Sendable {
         let registry = try await self.cluster.view(.stale, timeout: .seconds(10)).registry
         return Health(
             index: max(1, registry.appliedIndex.rawValue), checks: registry.checks(onNode: node).value.map(\.message),
-            services: Set(registry.nodeServices(node).value?.services.map(\.id) ?? []))
+            services: Set(registry.nodeServices(node).value?.services.map { ByteKey($0.id) } ?? []))
     }
 
     // MARK: - through a server
@@ -158,7 +160,8 @@ struct CatalogWatch: Sendable {
         let (_, services) = try await self.get("/v1/catalog/node/\(name)?stale", .seconds(15))
         let found = try JSONDecoder().decode([ShownCheck].self, from: Data(body))
         let shown = try JSONDecoder().decode(ShownNode?.self, from: Data(services))
-        return Health(index: checks, checks: found.map(\.row), services: Set((shown?.services ?? [:]).keys))
+        return Health(
+            index: checks, checks: found.map(\.row), services: Set((shown?.services ?? [:]).keys.map { ByteKey($0) }))
     }
 
     private func get(_ target: String, _ timeout: Nanoseconds) async throws -> (index: UInt64, body: [UInt8]) {
@@ -172,5 +175,4 @@ struct CatalogWatch: Sendable {
         let index = response.headers.first { $0.name.lowercased() == "x-consul-index" }.flatMap { UInt64($0.value) }
         return (max(1, index ?? 1), Array(response.body))
     }
-
 }

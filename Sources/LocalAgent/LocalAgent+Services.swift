@@ -65,10 +65,11 @@ extension LocalAgent {
             if let text = service.validate() { throw .invalid("service \(service.name): \(text)") }
             _ = try self.registration(of: service, replaceExistingChecks: false, configured: true)
         }
+        let toCome = Set(services.map { ByteKey($0.effectiveID) })
         for check in checks {
             var alone = check
             // Its service may be among those that are still to come.
-            if services.contains(where: { $0.effectiveID == check.serviceID }) { alone.serviceID = "" }
+            if toCome.contains(ByteKey(check.serviceID)) { alone.serviceID = "" }
             _ = try self.registration(of: alone, configured: true)
         }
     }

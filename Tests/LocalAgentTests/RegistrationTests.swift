@@ -126,6 +126,18 @@ import Units
         await agent.stop()
     }
 
+    @Test func aCheckOfAServiceThatOnlyLooksTheSameIsRefusedBeforeAnythingChanges() async throws {
+        let agent = try await self.bench.agent()
+        var check = ttlCheck("c")
+        check.serviceID = "cafe\u{301}"
+        let wanted = check
+        await #expect(throws: LocalAgentError.serviceOfCheckMissing(wanted.serviceID)) {
+            try await agent.setConfigured(services: [service("caf\u{E9}")], checks: [wanted])
+        }
+        #expect(await agent.state().services.isEmpty)
+        await agent.stop()
+    }
+
     @Test func aProgramIsRefusedUntilSomebodyAllowsIt() async throws {
         let remote = LocalAgentError.failed(
             "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true")
