@@ -84,7 +84,7 @@ public final class HTTPAPI: Sendable {
             logger: self.logger
         ) { _ in
             do throws(UnixSocketPermissions.Failure) {
-                try permissions.apply(to: socketPath)
+                try await permissions.apply(to: socketPath)
                 await onRunning(nil)
             } catch {
                 await onRunning(error)

@@ -53,6 +53,26 @@ import X509
         }
     }
 
+    @Test func aClientThatDoesNotShakeHandsIsLetGo() async throws {
+        let folder = try Folder()
+        var settings = try folder.settings("one")
+        settings.handshakeTimeout = .milliseconds(300)
+        try await self.serving(try ServerTLS(settings)) { port in
+            // One says nothing, one begins a record and leaves it at that.
+            for opening in [nil, ByteBuffer(bytes: [22, 3, 1, 1, 0, 1])] {
+                let start = ContinuousClock.now
+                let silent = try await Client(port: port)
+                if let opening { try await silent.send(String(buffer: opening)) }
+                await #expect(throws: (any Error).self) { _ = try await silent.response() }
+                #expect(ContinuousClock.now - start < .seconds(10))
+            }
+            // Who has shaken hands may take longer.
+            let answer = try await TLSClient.get(
+                port, trusting: folder.certificate("one"), name: "one", pause: .milliseconds(900))
+            #expect(answer.contains("200 OK"))
+        }
+    }
+
     @Test func whatIsWrongWithAFileIsSaidWithItsName() throws {
         let folder = try Folder()
         let good = try folder.settings("good")
@@ -174,7 +194,8 @@ private final class Folder: Sendable {
 /// One request over TLS, and all that comes back.
 private enum TLSClient {
     static func get(
-        _ port: Int, trusting certificate: NIOSSLCertificate, name: String, identity: (String, String)? = nil
+        _ port: Int, trusting certificate: NIOSSLCertificate, name: String, identity: (String, String)? = nil,
+        pause: Duration = .zero
     ) async throws -> String {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.trustRoots = .certificates([certificate])
@@ -192,6 +213,7 @@ private enum TLSClient {
                 }
             }
         return try await channel.executeThenClose { inbound, outbound in
+            try await Task.sleep(for: pause)
             try await outbound.write(
                 ByteBuffer(string: "GET /v1/status/leader HTTP/1.1\r\nHost: \(name)\r\nConnection: close\r\n\r\n"))
             var text = ""
