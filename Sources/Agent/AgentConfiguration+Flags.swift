@@ -36,7 +36,7 @@ public enum AgentFlags {
     static let all: [Flag] = [
         Flag("advertise", .text, "advertise_addr", "address that others reach this node at"),
         Flag("advertise-wan", .text, "advertise_addr_wan", "accepted without effect"),
-        Flag("allow-write-http-from", .list, "http_config.allow_write_http_from", "network that may write; repeatable"),
+        Flag("allow-write-http-from", .list, "http_config.allow_write_http_from", "not offered"),
         Flag("alt-domain", .text, "alt_domain", "a second domain that DNS answers for"),
         Flag("auto-reload-config", .flag, "auto_reload_config", "not offered: reload with SIGHUP"),
         Flag("bind", .text, "bind_addr", "address that server RPC listens on"),
@@ -62,7 +62,7 @@ public enum AgentFlags {
         Flag("grpc-tls-port", .count, "ports.grpc_tls", "not offered"),
         Flag("hcl", .fragment, "", "a piece of HCL, read after the files; repeatable"),
         Flag("http-port", .count, "ports.http", "HTTP port, 8500 by default; -1 turns it off"),
-        Flag("https-port", .count, "ports.https", "not offered"),
+        Flag("https-port", .count, "ports.https", "HTTPS port; off by default"),
         Flag("join", .list, "retry_join", "the same as -retry-join"),
         Flag("join-token", .text, "join_token", "token that lets this node enter the cluster (others can see flags)"),
         Flag("join-token-file", .text, "join_token_file", "file that holds the token"),

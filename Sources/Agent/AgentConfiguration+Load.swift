@@ -68,7 +68,7 @@ extension AgentConfiguration {
         try made.takeLimits(reader)
         try made.takeNames(reader)
         try made.takeHTTPS(reader)
-        made.takeUnixSockets(reader)
+        try made.takeUnixSockets(reader)
         if let complaint = made.complaint { throw complaint }
         try made.takeDefinitions(reader)
         made.warnings += made.remarks
@@ -139,9 +139,12 @@ extension AgentConfiguration {
         }
     }
 
-    /// The one address that others may reach this machine at; several are for a person to choose from.
+    /// The one address that others may reach this machine at, private ones before public ones; several are for a person to
+    /// choose from.
     private static func choose(_ all: [String], sixes: Bool) throws(AgentConfigurationError) -> String {
-        let candidates = all.filter { $0.contains(":") == sixes }
+        let reachable = all.filter { $0.contains(":") == sixes }
+        let inner = reachable.filter(Network.isPrivate)
+        let candidates = inner.isEmpty ? reachable : inner
         switch candidates.count {
         case 0:
             throw .invalid(

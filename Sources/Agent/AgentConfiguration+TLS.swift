@@ -47,9 +47,16 @@ extension AgentConfiguration {
         }
     }
 
-    mutating func takeUnixSockets(_ reader: ConfigurationReader) {
+    mutating func takeUnixSockets(_ reader: ConfigurationReader) throws(AgentConfigurationError) {
         self.unixSockets = UnixSocketPermissions(
             user: reader.text("unix_sockets.user"), group: reader.text("unix_sockets.group"),
             mode: reader.text("unix_sockets.mode"))
+        do throws(UnixSocketPermissions.Failure) {
+            try self.unixSockets.validate()
+        } catch {
+            // Its text begins with the key.
+            let parts = "\(error)".split(separator: ": ", maxSplits: 1).map(String.init)
+            throw .invalid(key: parts[0], why: parts.count > 1 ? parts[1] : "can't be used", place: nil)
+        }
     }
 }

@@ -217,10 +217,11 @@ struct ConfigurationCleaner {
         }
     }
 
+    /// A block is off when it says so itself, whatever else it says.
     private static func isOff(_ value: HCLValue) -> Bool {
         switch value.content {
         case .null, .bool(false), .integer(0), .integer(-1), .text(""): true
-        case .object(let fields): fields.isEmpty
+        case .object(let fields): value["enabled"]?.content == .bool(false) || fields.allSatisfy { isOff($0.value) }
         case .list(let items): items.isEmpty
         case .bool, .integer, .number, .text: false
         }

@@ -144,7 +144,7 @@ struct ConfigurationReader {
 
     func count(_ key: String) throws(AgentConfigurationError) -> Int? {
         guard case .integer(let value) = self.tree.value(at: key) else { return nil }
-        guard abs(value) < 1 << 40 else { throw .invalid(key: key, why: "\(value) is out of range", place: nil) }
+        guard value.magnitude < 1 << 40 else { throw .invalid(key: key, why: "\(value) is out of range", place: nil) }
         return Int(value)
     }
 

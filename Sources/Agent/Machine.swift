@@ -54,12 +54,9 @@ extension AgentConfiguration.Machine.Interface {
     /// Packets from it go beyond the link (RFC 6890).
     var isForwardable: Bool { !Self.local.contains { $0.contains(self.address) } }
     /// Not from the whole internet's addresses (RFC 1918, 4193, 6598, 6890).
-    var isPrivate: Bool { Self.inner.contains { $0.contains(self.address) } }
+    var isPrivate: Bool { Network.isPrivate(self.address) }
 
     private static let local = ["127.0.0.0/8", "169.254.0.0/16", "::1/128", "fe80::/10"].compactMap(Network.init)
-    private static let inner = [
-        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15", "fc00::/7",
-    ].compactMap(Network.init)
 }
 
 extension AgentConfiguration.Machine {
@@ -146,6 +143,19 @@ struct Network: Sendable {
         self.bytes = bytes
         self.prefix = prefix
     }
+
+    private static let ofTheHouse = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"].compactMap(Network.init)
+    private static let ofTheSite = ["fc00::/7"].compactMap(Network.init)
+    private static let ofTheCarrier = ["100.64.0.0/10"].compactMap(Network.init)
+    private static let inner = ofTheHouse + ofTheSite + ofTheCarrier + ["198.18.0.0/15"].compactMap(Network.init)
+
+    /// What templates may select by. Of RFC 6890 those that an interface may have and that lead beyond its link.
+    static let ofRFC: [String: [Network]] = [
+        "1918": ofTheHouse, "4193": ofTheSite, "6598": ofTheCarrier, "6890": inner,
+    ]
+
+    /// Not from the whole internet's addresses.
+    static func isPrivate(_ address: String) -> Bool { self.inner.contains { $0.contains(address) } }
 
     func contains(_ address: String) -> Bool {
         guard let other = Self.bytes(address), other.count == self.bytes.count else { return false }

@@ -1,4 +1,5 @@
 import Foundation
+import Pattern
 
 /// Addresses written as `{{ … }}`, in the language of hashicorp/go-sockaddr that Consul's configuration takes: a source of
 /// interfaces and filters behind it, `{{ GetPrivateInterfaces | include "name" "^eth" | attr "address" }}`.
@@ -131,6 +132,9 @@ struct SocketTemplates {
             return .interfaces(Array(list.prefix(max(0, try number()))))
         case "offset":
             let skipped = try number()
+            guard skipped.magnitude <= list.count else {
+                throw Failure(text: "offset \(skipped) is beyond the \(list.count) interfaces that are left")
+            }
             return .interfaces(skipped < 0 ? list.suffix(-skipped) : Array(list.dropFirst(skipped)))
         case "unique":
             let attribute = try argument(0)
@@ -169,13 +173,13 @@ struct SocketTemplates {
     ) throws(Failure) -> (AgentConfiguration.Machine.Interface) -> Bool {
         switch selector {
         case "name", "address":
-            guard let pattern = try? NSRegularExpression(pattern: wanted) else {
-                throw Failure(text: "\(wanted) is no regular expression")
+            let pattern: Pattern
+            do throws(PatternError) {
+                pattern = try Pattern(wanted)
+            } catch {
+                throw Failure(text: "\(wanted) is no regular expression: \(error)")
             }
-            return { interface in
-                let text = selector == "name" ? interface.name : interface.address
-                return pattern.firstMatch(in: text, range: NSRange(text.startIndex..., in: text)) != nil
-            }
+            return { pattern.matches(in: selector == "name" ? $0.name : $0.address) }
         case "type":
             return { wanted.lowercased() == ($0.isSix ? "ipv6" : "ipv4") || wanted.lowercased() == "ip" }
         case "flag", "flags":
@@ -191,8 +195,8 @@ struct SocketTemplates {
             }
             return { network.contains($0.address) }
         case "rfc":
-            guard ["1918", "6890"].contains(wanted) else { throw Failure(text: "RFC \(wanted) is not known here") }
-            return { $0.isPrivate }
+            guard let networks = Network.ofRFC[wanted] else { throw Failure(text: "RFC \(wanted) is not known here") }
+            return { interface in networks.contains { $0.contains(interface.address) } }
         default:
             throw Failure(
                 text: "\(selector) can't be selected by here; name, address, type, flags, network and rfc can")

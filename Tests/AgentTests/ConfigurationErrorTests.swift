@@ -158,6 +158,60 @@ struct ConfigurationErrorTests {
         #expect(try complaint(inFile: text, named: "a.hcl") == expected)
     }
 
+    @Test func aBlockThatWeLackMayStandWhereItIsOff() throws {
+        let off = """
+            auto_config { enabled = false, intro_token_file = "/x" }
+            audit { enabled = false }
+            cloud { resource_id = "" }
+            """
+        #expect(try complaint(inFile: off, named: "a.hcl") == "accepted")
+        #expect(
+            try complaint(inFile: "audit { enabled = true }", named: "a.hcl")
+                == "FOLDER/a.hcl:1:1: audit is Consul's, but not in Serai: it is an Enterprise feature")
+    }
+
+    @Test func whatNobodyCanBeOnThisMachineIsRefusedBeforeTheStart() throws {
+        #expect(
+            try complaint(inFile: "unix_sockets { mode = \"0888\" }", named: "a.hcl")
+                == "FOLDER/a.hcl:1:16: unix_sockets.mode: must be octal digits up to 0777, such as \"0660\", not 0888")
+        #expect(
+            try complaint(inFile: "unix_sockets { group = \"nobody of that name\" }", named: "a.hcl")
+                == "FOLDER/a.hcl:1:16: unix_sockets.group: there is no group nobody of that name")
+    }
+
+    @Test(arguments: [Int64.min, -(1 << 40), 1 << 40, .max])
+    func numbersThatNothingCanBeAreRefused(number: Int64) throws {
+        #expect(
+            try complaint(inFile: "raft { trailing_logs = \(number) }", named: "a.hcl")
+                == "FOLDER/a.hcl:1:8: raft.trailing_logs: \(number) is out of range")
+    }
+
+    @Test(
+        "Of several addresses a private one is advertised, if it is the only one",
+        arguments: [
+            (["203.0.113.5", "10.0.0.7"], "10.0.0.7"), (["203.0.113.5", "fd00::1"], "203.0.113.5"),
+            (
+                ["10.0.0.7", "192.168.0.7", "203.0.113.5"],
+                "advertise_addr: this machine has several addresses ("
+                    + "10.0.0.7, 192.168.0.7); choose one with advertise_addr or bind_addr"
+            ),
+            (
+                ["203.0.113.5", "203.0.113.6"],
+                "advertise_addr: this machine has several addresses ("
+                    + "203.0.113.5, 203.0.113.6); choose one with advertise_addr or bind_addr"
+            ),
+        ])
+    func aPrivateAddressGoesBeforePublicOnes(addresses: [String], expected: String) {
+        let machine = AgentConfiguration.Machine(hostName: "h", addresses: addresses, workingDirectory: "/")
+        do {
+            let made = try AgentConfiguration.load(
+                arguments: ["-server", "-bootstrap", "-data-dir", "/d"], machine: machine)
+            #expect(made.advertiseAddress == expected)
+        } catch {
+            #expect("\(error)" == expected)
+        }
+    }
+
     @Test func aFileThatIsMissingIsNamed() {
         #expect(
             complaint("-config-file", "/nowhere/a.json") == "/nowhere/a.json: can't be read: no such file or folder")

@@ -160,7 +160,17 @@ struct TemplateTests {
             ),
             (
                 "{{ GetAllInterfaces | include \"flags\" \"up|forwardable\" | include \"rfc\" \"1918\" | offset 1 | attr \"address\" }}",
-                "fd00::9"
+                "10.1.2.3"
+            ),
+            ("{{ GetAllInterfaces | include \"rfc\" \"4193\" | join \"address\" \" \" }}", "fd00::9"),
+            ("{{ GetPrivateInterfaces | offset -1 | attr \"address\" }}", "fd00::9"),
+            (
+                "{{ GetPrivateInterfaces | offset -9223372036854775808 | attr \"address\" }}",
+                "client_addr: offset -9223372036854775808 is beyond the 3 interfaces that are left"
+            ),
+            (
+                "{{ GetAllInterfaces | include \"name\" \"eth[\" | attr \"address\" }}",
+                "client_addr: eth[ is no regular expression: error parsing regexp: missing closing ]: `[`"
             ),
             ("{{ GetDefaultInterfaces | unique \"name\" | attr \"name\" }}", "client_addr: \"eth0\" is no IP address"),
             ("{{ GetPrivateInterfaces }}", "client_addr: interfaces are no address; add | attr \"address\""),
