@@ -4,6 +4,7 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import Synchronization
 import Units
 
 /// Why an agent did not start, or did not stop well. The text is for the operator.
@@ -31,8 +32,8 @@ public func runAgent(
 
     // Before anything asks for the shared group: it has its threads from then on.
     NIOSingletons.groupLoopCountSuggestion = configuration.performance.eventLoops
-    let endings = AsyncStream.makeStream(of: Ending.self, bufferingPolicy: .bufferingOldest(8))
-    let signals = Signals(configuration, to: endings.continuation)
+    let endings = Endings()
+    let signals = Signals(configuration, to: endings)
     defer { signals.stop() }
     let agent = try await RunningAgent.start(
         configuration, group: MultiThreadedEventLoopGroup.singleton, logger: logger,
@@ -41,8 +42,8 @@ public func runAgent(
             _exit(1)
         },
         reload: reload ?? { throw AgentFailure("this agent was not started from files") },
-        end: { endings.continuation.yield($0) })
-    for await ending in endings.stream {
+        end: { endings.yield($0) })
+    while let ending = await endings.next() {
         switch ending {
         case .reload: await agent.reload()
         case .stop(let leaving):
@@ -59,6 +60,44 @@ public func runAgent(
 package enum Ending: Sendable {
     case reload
     case stop(leaving: Bool)
+}
+
+/// What this process was asked to do, until it is done. Many reloads are one, and none of them keeps a stop from being
+/// heard.
+package final class Endings: Sendable {
+    private struct State {
+        var reloads = false
+        var stop: Ending?
+    }
+
+    private let state = Mutex(State())
+    private let wake = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+
+    package init() {}
+
+    package func yield(_ ending: Ending) {
+        self.state.withLock { state in
+            switch ending {
+            case .reload: state.reloads = true
+            case .stop: if state.stop == nil { state.stop = ending }
+            }
+        }
+        self.wake.continuation.yield()
+    }
+
+    /// A stop before a reload; one reader at a time. Nil when its task was cancelled.
+    package func next() async -> Ending? {
+        var turns = self.wake.stream.makeAsyncIterator()
+        while true {
+            let found = self.state.withLock { state -> Ending? in
+                if let stop = state.stop { return stop }
+                defer { state.reloads = false }
+                return state.reloads ? .reload : nil
+            }
+            if let found { return found }
+            if await turns.next() == nil { return nil }
+        }
+    }
 }
 
 /// `-dev` keeps its state here, and nowhere after.

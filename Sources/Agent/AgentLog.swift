@@ -67,12 +67,12 @@ struct AgentLog: LogHandler {
     }
 
     private func text(_ level: Logger.Level, _ message: String, _ fields: [(String, String)]) -> String {
-        var line = "\(Self.timestamp()) \(Self.tag(level)) \(self.label): \(Self.oneLine(message))"
+        var line = "\(Self.timestamp()) \(Self.tag(level)) \(self.label): \(LogText.oneLine(message))"
         if !fields.isEmpty { line += ":" }
         for (key, value) in fields {
             let needsQuotes =
                 value.isEmpty || value.utf8.contains { $0 <= 0x20 || $0 == UInt8(ascii: "\"") || $0 == 0x7F }
-            line += " \(key)=" + (needsQuotes ? "\"\(Self.oneLine(value, quoted: true))\"" : value)
+            line += " \(key)=" + (needsQuotes ? "\"\(LogText.oneLine(value, quoted: true))\"" : value)
         }
         return line
     }
@@ -102,19 +102,6 @@ struct AgentLog: LogHandler {
         case .warning: "[WARN] "
         case .error, .critical: "[ERROR]"
         }
-    }
-
-    private static func oneLine(_ text: String, quoted: Bool = false) -> String {
-        var line = ""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\n": line += "\\n"
-            case "\r": line += "\\r"
-            case "\"" where quoted: line += "\\\""
-            default: line.unicodeScalars.append(scalar)
-            }
-        }
-        return line
     }
 
     private static func escaped(_ text: String) -> String {
@@ -150,6 +137,24 @@ struct AgentLog: LogHandler {
         let date = "\(padded(parts.tm_year + 1900, 4))-\(padded(parts.tm_mon + 1, 2))-\(padded(parts.tm_mday, 2))"
         let time = "\(padded(parts.tm_hour, 2)):\(padded(parts.tm_min, 2)):\(padded(parts.tm_sec, 2))"
         return "\(date)T\(time).\(padded(now.tv_nsec / 1_000_000, 3))Z"
+    }
+}
+
+package enum LogText {
+    /// Without what would end the line, or command the terminal of whoever reads it: texts may come from outside.
+    package static func oneLine(_ text: String, quoted: Bool = false) -> String {
+        var line = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\n": line += "\\n"
+            case "\r": line += "\\r"
+            case "\"" where quoted: line += "\\\""
+            case "\u{00}"..."\u{1F}" where scalar != "\t", "\u{7F}"..."\u{9F}":
+                line += "\\x" + (scalar.value < 0x10 ? "0" : "") + String(scalar.value, radix: 16)
+            default: line.unicodeScalars.append(scalar)
+            }
+        }
+        return line
     }
 }
 

@@ -197,8 +197,7 @@ final class Facilities: AgentFacilities {
     // MARK: - What changes the agent
 
     func join(_ address: String) async throws(LocalAgentError) {
-        let hasPort = address.hasPrefix("[") ? address.contains("]:") : address.filter { $0 == ":" }.count == 1
-        let full = hasPort ? address : "\(address):\(self.configuration.ports.server)"
+        let full = MemberText.withPort(address, self.configuration.ports.server)
         try await Self.reach(address, full)
         switch self.role {
         case .agent(let link): link.addServer(full)
@@ -251,7 +250,7 @@ final class Facilities: AgentFacilities {
             case .agent(let link):
                 var request = PeerHTTPRequest()
                 request.method = "PUT"
-                request.target = "/v1/agent/force-leave/\(name)" + (prune ? "?prune=1" : "")
+                request.target = MemberText.forceLeaveTarget(name, prune: prune)
                 let answer = try await link.forward(request, timeout: .seconds(20))
                 if answer.status != 200 {
                     throw .refused(status: 500, text: String(decoding: answer.body, as: UTF8.self))
@@ -264,5 +263,23 @@ final class Facilities: AgentFacilities {
         } catch {
             throw .failed("\(error)")
         }
+    }
+}
+
+/// Addresses and names of members, as they are written elsewhere.
+package enum MemberText {
+    /// `host:port` or `[v6]:port`, whichever of its forms an address was given in.
+    package static func withPort(_ address: String, _ port: Int) -> String {
+        if address.hasPrefix("[") { return address.contains("]:") ? address : "\(address):\(port)" }
+        switch address.utf8.count(where: { $0 == UInt8(ascii: ":") }) {
+        case 0: return "\(address):\(port)"
+        case 1: return address
+        default: return "[\(address)]:\(port)"
+        }
+    }
+
+    /// A name may hold what has a meaning in a path.
+    package static func forceLeaveTarget(_ name: String, prune: Bool) -> String {
+        "/v1/agent/force-leave/" + PercentEncoding.of(name) + (prune ? "?prune=1" : "")
     }
 }

@@ -5,6 +5,7 @@ import HTTPAPI
 import LocalAgent
 import Logging
 import NIOCore
+import NIOPosix
 import Replica
 import Synchronization
 import Units
@@ -244,9 +245,13 @@ package final class RunningAgent: Sendable {
         let names: DNSSettings
         let tls: ServerTLS?
         do {
-            new = try self.readAgain()
+            let readAgain = self.readAgain
+            // Files, and those of TLS: not for the pool that answers requests.
+            (new, tls) = try await NIOThreadPool.singleton.runIfActive {
+                let new = try readAgain()
+                return (new, try new.https.map { try ServerTLS($0) })
+            }
             names = try Self.dnsSettings(new)
-            tls = try new.https.map { try ServerTLS($0) }
         } catch {
             throw .failed("\(error)")
         }
@@ -303,14 +308,18 @@ package final class RunningAgent: Sendable {
     }
 
     private static func drain(_ listeners: [HTTPListener], within time: Nanoseconds) async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                for listener in listeners { try? await listener.shutdown() }
-            }
-            group.addTask { try? await Task.sleep(nanoseconds: time.rawValue) }
-            await group.next()
-            group.cancelAll()
+        let over = AsyncStream<Void>.makeStream()
+        // Not a group: a listener's end can't be cancelled, and a client that takes nothing of its answer would be waited for.
+        Task {
+            for listener in listeners { try? await listener.shutdown() }
+            over.continuation.finish()
         }
+        let alarm = Task {
+            try? await Task.sleep(nanoseconds: time.rawValue)
+            over.continuation.finish()
+        }
+        for await _ in over.stream {}
+        alarm.cancel()
     }
 
     private static func stop(_ role: Facilities.Role) async {

@@ -12,7 +12,7 @@ final class Signals: Sendable {
     private let sources: Sources
     private let impatient = Atomic(false)
 
-    init(_ configuration: AgentConfiguration, to endings: AsyncStream<Ending>.Continuation) {
+    init(_ configuration: AgentConfiguration, to endings: Endings) {
         let terminate = Ending.stop(leaving: configuration.leaveOnTerminate)
         let interrupt = Ending.stop(leaving: !configuration.skipLeaveOnInterrupt)
         var sources = Sources()

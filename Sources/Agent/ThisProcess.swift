@@ -78,7 +78,7 @@ package struct HostFacts {
         }
         func number(_ name: String, _ entry: String) -> JSONValue.Field {
             let value = Double(entries[entry]?.split(separator: " ").first ?? "") ?? 0
-            return .init(name: name, value: .number(value == value.rounded() ? "\(Int64(value))" : "\(value)"))
+            return .init(name: name, value: .number(Int64(exactly: value).map { "\($0)" } ?? "\(value)"))
         }
         let flags = (entries["flags"] ?? "").split(separator: " ").map { JSONValue.string(String($0)) }
         return .object([
@@ -116,17 +116,25 @@ package struct HostFacts {
     private var disk: JSONValue? {
         var facts = statvfs()
         guard statvfs(self.directory, &facts) == 0, facts.f_blocks > 0 else { return nil }
-        let block = UInt64(facts.f_frsize)
-        let total = UInt64(facts.f_blocks) * block
-        let free = UInt64(facts.f_bavail) * block
-        let used = (UInt64(facts.f_blocks) - UInt64(facts.f_bfree)) * block
-        let percent = used + free == 0 ? 0 : Double(used) / Double(used + free) * 100
+        return Self.disk(facts, at: self.directory)
+    }
+
+    /// File systems of other machines' making count as they please: more free than there is, or without an end.
+    package static func disk(_ facts: statvfs, at path: String) -> JSONValue {
+        func bytes(_ blocks: UInt64) -> UInt64 {
+            let (product, overflow) = blocks.multipliedReportingOverflow(by: UInt64(facts.f_frsize))
+            return overflow ? .max : product
+        }
+        func used(_ all: UInt64, _ free: UInt64) -> UInt64 { all > free ? all - free : 0 }
+        let (taken, free) = (bytes(used(UInt64(facts.f_blocks), UInt64(facts.f_bfree))), bytes(UInt64(facts.f_bavail)))
+        let both = Double(taken) + Double(free)
         return .object([
-            .init(name: "path", value: .string(self.directory)), Self.field("total", total), Self.field("free", free),
-            Self.field("used", used), .init(name: "usedPercent", value: .number("\(percent)")),
-            Self.field("inodesTotal", UInt64(facts.f_files)),
-            Self.field("inodesUsed", UInt64(facts.f_files) - UInt64(facts.f_ffree)),
-            Self.field("inodesFree", UInt64(facts.f_ffree)),
+            .init(name: "path", value: .string(path)), self.field("total", bytes(UInt64(facts.f_blocks))),
+            self.field("free", free), self.field("used", taken),
+            .init(name: "usedPercent", value: .number("\(both == 0 ? 0 : Double(taken) / both * 100)")),
+            self.field("inodesTotal", UInt64(facts.f_files)),
+            self.field("inodesUsed", used(UInt64(facts.f_files), UInt64(facts.f_ffree))),
+            self.field("inodesFree", UInt64(facts.f_ffree)),
         ])
     }
 

@@ -99,7 +99,6 @@ public struct WatchDefinition: Sendable, Equatable {
         let text = query.map { name, value in name + (value.map { "=" + PercentEncoding.of($0) } ?? "") }
         return path + (text.isEmpty ? "" : "?" + text.joined(separator: "&"))
     }
-
 }
 
 extension WatchDefinition {

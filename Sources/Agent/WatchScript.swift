@@ -1,4 +1,5 @@
 import Foundation
+import HealthChecks
 import Synchronization
 
 #if canImport(Glibc)
@@ -117,6 +118,7 @@ public struct WatchScript: Sendable {
             posix_spawn_file_actions_adddup2(&actions, output, 1)
             posix_spawn_file_actions_adddup2(&actions, output, 2)
         }
+        Spawn.closeFiles(&actions)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -134,28 +136,24 @@ public struct WatchScript: Sendable {
         var arguments: [UnsafeMutablePointer<CChar>?] = self.words.map { strdup($0) } + [nil]
         var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in arguments + variables { free(text) } }
-        Self.keepFilesFromChildren()
         var pid: pid_t = 0
         let failure = posix_spawnp(&pid, program, &actions, &attributes, &arguments, &variables)
         guard failure == 0 else { throw WatchFailure("\(program): \(Self.reason(failure))") }
         return pid
     }
 
-    /// Sockets here are not all marked to be closed: a program that stays would keep our ports taken.
-    private static func keepFilesFromChildren() {
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? [] {
-            guard let file = Int32(name), file > 2 else { continue }
-            let flags = fcntl(file, F_GETFD)
-            if flags >= 0, flags & FD_CLOEXEC == 0 { _ = fcntl(file, F_SETFD, flags | FD_CLOEXEC) }
-        }
-    }
+    private static let pieceSize = 4096
+    /// A pipe of Linux's holds 64 KiB (`pipe(7)`).
+    private static let pipePieces = 65_536 / pieceSize
 
     /// Reads the pipe until the program has ended. What it has started may hold the pipe open for longer.
     private static func follow(_ file: Int32, _ output: inout Tail, _ child: Child, _ pid: pid_t) -> Int32? {
         while true {
             let isThere = self.readSome(file, &output, wait: 50)
             if let status = child.collect(pid) {
-                while self.readSome(file, &output, wait: 0) == true {}
+                // As much as a pipe holds: what the program left running may write for ever.
+                var reads = 0
+                while reads < Self.pipePieces, self.readSome(file, &output, wait: 0) == true { reads += 1 }
                 return status
             }
             // Closed by the program, which goes on.
@@ -167,7 +165,7 @@ public struct WatchScript: Sendable {
     private static func readSome(_ file: Int32, _ output: inout Tail, wait: Int32) -> Bool? {
         var entry = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
         guard poll(&entry, 1, wait) > 0 else { return false }
-        var piece = [UInt8](repeating: 0, count: 4096)
+        var piece = [UInt8](repeating: 0, count: Self.pieceSize)
         let count = piece.withUnsafeMutableBytes { read(file, $0.baseAddress, $0.count) }
         if count < 0, errno == EINTR { return false }
         if count <= 0 { return nil }

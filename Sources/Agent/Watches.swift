@@ -120,17 +120,40 @@ final class Watches: Sendable {
         // Made for one request: changes are rare, and a connection kept for hours would be dead by then.
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: settings)
         do {
-            let answer = try await client.execute(
-                request, timeout: .nanoseconds(Int64(clamping: handler.timeout.rawValue)))
-            let body = try await answer.body.collect(upTo: 1 << 20)
-            try await client.shutdown()
-            guard (200..<300).contains(Int(answer.status.code)) else {
-                throw WatchFailure(
-                    "\(handler.path) answered \(answer.status.code): \(String(buffer: body).prefix(512))")
-            }
+            try await self.exchange(request, client, within: handler.timeout)
         } catch {
             try? await client.shutdown()
             throw error
         }
+        try await client.shutdown()
+    }
+
+    /// - Parameter time: for the whole answer; the client's own timeout ends with the answer's head.
+    private static func exchange(
+        _ request: HTTPClientRequest, _ client: HTTPClient, within time: Nanoseconds
+    ) async throws {
+        let time = Int64(clamping: time.rawValue)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                let answer = try await client.execute(request, timeout: .nanoseconds(time))
+                let beginning = try await self.beginning(of: answer.body)
+                guard (200..<300).contains(Int(answer.status.code)) else {
+                    throw WatchFailure("it was answered \(answer.status.code): \(beginning)")
+                }
+            }
+            group.addTask {
+                try await Task.sleep(for: .nanoseconds(time))
+                throw HTTPClientError.deadlineExceeded
+            }
+            try await group.next()
+        }
+    }
+
+    /// Reads all of it, and keeps what an error shows.
+    private static func beginning(of body: HTTPClientResponse.Body) async throws -> String {
+        var kept: [UInt8] = []
+        for try await piece in body where kept.count < 512 { kept += piece.readableBytesView.prefix(512 - kept.count) }
+        return String(decoding: kept, as: UTF8.self)
     }
 }

@@ -12,7 +12,7 @@ import Darwin
 #endif
 
 /// posix_spawn with what a check's program needs.
-enum Spawn {
+package enum Spawn {
     struct Child {
         var process: pid_t
         /// The reading end of its standard output and standard error; the caller closes it.
@@ -74,8 +74,7 @@ enum Spawn {
         posix_spawn_file_actions_adddup2(&actions, output, 1)
         posix_spawn_file_actions_adddup2(&actions, output, 2)
         #if !canImport(Darwin)
-        // Sockets here are not marked to be closed: a program that hangs would keep our ports taken.
-        if let closeFrom = self.closeFrom { _ = closeFrom(&actions, 3) } else { self.markFiles() }
+        self.closeFiles(&actions)
         #endif
         var words = self.copied(arguments)
         var variables = self.copied(ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" })
@@ -96,6 +95,12 @@ enum Spawn {
     /// glibc's own since 2.34, which its headers hide from Swift; nil in older ones and in musl.
     private static let closeFrom: CloseFrom? = dlsym(nil, "posix_spawn_file_actions_addclosefrom_np").map {
         unsafeBitCast($0, to: CloseFrom.self)
+    }
+
+    /// Leaves the program none of this process's files but the first three: sockets here are not marked to be closed, and
+    /// a program that stays would keep our ports taken and our clients waiting. To be called after what makes those three.
+    package static func closeFiles(_ actions: inout posix_spawn_file_actions_t) {
+        if let closeFrom = self.closeFrom { _ = closeFrom(&actions, 3) } else { self.markFiles() }
     }
 
     /// Marks what is open now to be closed. A socket that another thread opens meanwhile escapes.

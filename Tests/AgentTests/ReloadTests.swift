@@ -60,6 +60,21 @@ import Units
         }
     }
 
+    @Test func filesAreNotReadOnThePoolThatAnswersRequests() async throws {
+        try await TestNodes.with(expect: 1) { nodes in
+            let next = Next()
+            try await nodes.start("server-1", reload: { try next.read() }) { _ in }
+            let same = nodes.configuration("server-1")
+            next.set {
+                // A thread of the pool is always at some task's work.
+                if withUnsafeCurrentTask(body: { $0 != nil }) { throw Bad() }
+                return same
+            }
+            let answer = try await nodes.put("server-1", "/v1/agent/reload", "")
+            #expect(answer.status == 200, "\(answer.text)")
+        }
+    }
+
     @Test func aReloadOfABadFileChangesNothingAndSaysWhy() async throws {
         try await TestNodes.with(expect: 1) { nodes in
             let next = Next()

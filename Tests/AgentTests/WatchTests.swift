@@ -138,6 +138,13 @@ struct WatchScriptTests {
         #expect(result.output == "{\"a\":1}\n12\nerr\n")
     }
 
+    @Test func aScriptGetsNoneOfTheAgentsFiles() async throws {
+        let file = open("/dev/null", O_RDONLY)
+        defer { close(file) }
+        // The fourth is the folder that is listed.
+        #expect(try await self.run("ls /proc/self/fd").output == "0\n1\n2\n3\n")
+    }
+
     @Test func anAnswerThatNobodyReadsHoldsNobodyUp() async throws {
         let large = String(repeating: "x", count: 4 << 20)
         #expect(try await self.run("exit 0", large).failure == nil)
@@ -162,6 +169,11 @@ struct WatchScriptTests {
         let start = ContinuousClock.now
         #expect(try await self.run("sleep 20 & echo started").output == "started\n")
         #expect(ContinuousClock.now - start < .seconds(10))
+    }
+
+    @Test(.timeLimit(.minutes(1))) func whatAScriptLeavesWritingForEverIsNotReadForEver() async throws {
+        let result = try await self.run("yes & sleep 0.2; exit 3")
+        #expect(result.failure == "exit status 3" && result.output.utf8.count == WatchScript.outputLimit)
     }
 
     @Test func cancellingEndsTheScriptAndWhatItHasStarted() async throws {
