@@ -98,7 +98,9 @@ let rooms: [Room] = [
         products: [nioCore, nioPosix, nioHTTP1, nioSSL, logging, hummingbird, httpClient]),
     Room(
         name: "serai",
-        rooms: ["Units", "Pattern", "HCL", "Protocol", "Raft", "Registry", "Agent", "Certificates", "Storage", "Cluster"],
+        rooms: [
+            "Units", "Pattern", "HCL", "Protocol", "Raft", "Registry", "Agent", "Certificates", "Storage", "Cluster",
+        ],
         products: [arguments, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL, protobuf, logging],
         kind: .executable),
     // beside
@@ -200,7 +202,7 @@ if Context.environment["SERAI_FUZZ"] != nil {
         ("http", ["Units", "HTTPAPI", nioCore]),
         ("dns", ["Units", "DNSCodec"]),
         ("hcl", ["Units", "HCL"]),
-        ("filter", ["Filter"]),
+        ("filter", ["Units", "Filter"]),
     ]
     for fuzzer in fuzzers {
         targets.append(

@@ -1,5 +1,6 @@
 import Filter
 import FuzzDriver
+import Units
 
 /// A row with a field of every kind.
 private struct Row: Sendable {
