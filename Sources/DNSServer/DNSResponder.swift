@@ -124,11 +124,15 @@ public struct DNSResponder: Sendable {
         return response
     }
 
+    /// Bytes of an answer that goes in one datagram.
+    func datagramLimit(_ query: DNSMessage) -> Int {
+        max(512, min(Int(query.extension?.payloadSize ?? 512), self.settings.maximumUDPPayload))
+    }
+
     private func encode(
         _ response: DNSMessage, query: DNSMessage, overTCP: Bool
     ) -> [UInt8] {
-        var limit = 65_535
-        if !overTCP { limit = max(512, min(Int(query.extension?.payloadSize ?? 512), self.settings.maximumUDPPayload)) }
+        let limit = overTCP ? 65_535 : self.datagramLimit(query)
         // The records are of our own making; one that can't be written (a name in the catalog that no DNS name can
         // hold was left out before) would be our mistake, and the client hears of a failure.
         return (try? response.encoded(limit: limit, compressing: self.settings.compressesNames))

@@ -55,7 +55,7 @@ extension DNSServer {
     }
 
     private func recurse(_ query: DNSMessage, overTCP: Bool, packet: [UInt8]) async -> [UInt8] {
-        let limit = overTCP ? 65_535 : max(512, Int(query.extension?.payloadSize ?? 512))
+        let limit = overTCP ? 65_535 : self.responder.datagramLimit(query)
         let answer = await self.recursors?.ask(query, overTCP: overTCP)
         return answer?.packet(limit: limit) ?? self.responder.failure(packet: packet, overTCP: overTCP)
     }

@@ -109,6 +109,20 @@ import Units
         try await recursor.close()
     }
 
+    @Test func whatIsTooLargeForADatagramIsCutWhateverTheClientSaysItTakes() async throws {
+        let recursor = try await FakeRecursor { answer in
+            answer.answers = (0..<300).map { record("host.example.com.", "198.51.\($0 / 256).\($0 % 256)") }
+        }
+        let server = try self.server([recursor.port])
+        let query = DNSMessage(
+            id: 99, recursionDesired: true, questions: [DNSQuestion(name: try DNSName("host.example.com."), type: .a)],
+            extension: DNSExtension(payloadSize: 65_535))
+        let datagram = await server.answer(packet: try query.encoded(), overTCP: false)
+        let answer = try DNSMessage(decoding: datagram)
+        #expect(datagram.count <= 4096 && answer.truncated && answer.id == 99)
+        try await recursor.close()
+    }
+
     @Test func noMoreQuestionsAreUnderWayThanMayBe() async throws {
         let silent = try await FakeRecursor(isSilent: true) { _ in }
         let server = try self.server([silent.port]) { $0.recursion.maximumPending = 2 }
