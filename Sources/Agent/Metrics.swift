@@ -15,6 +15,9 @@ enum Metrics {
         switch role {
         case .agent(let link):
             gauge("consul.client.known_servers", link.serverAddresses.count)
+            let views = link.viewSize
+            gauge("serai.views.count", views.views)
+            gauge("serai.views.bytes", views.bytes)
             if let expiry = link.certificateExpiry { gauge("consul.agent.tls.cert.expiry", expiry) }
         case .server(let server):
             let status = await server.localRaftStatus()

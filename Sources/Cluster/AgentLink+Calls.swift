@@ -182,6 +182,29 @@ extension AgentLink: ClusterAccess {
         throw .notAServer
     }
 
+    public func view(of topic: ViewTopic, timeout: Nanoseconds) async throws(ClusterError) -> TopicView {
+        try await self.views.view(of: topic, timeout: timeout)
+    }
+
+    public func waitForChange(
+        of topic: ViewTopic, after index: LogIndex, timeout: Nanoseconds
+    ) async throws(ClusterError) {
+        try await self.views.waitForChange(of: topic, after: index, timeout: timeout)
+    }
+
+    /// One question to the server in use, asked once; whatever it answers.
+    func ask(_ request: PeerRequest, timeout: Nanoseconds) async throws(ClusterError) -> PeerResponse {
+        guard let (pool, server) = self.inUse else { throw .noServers }
+        do throws(TransportError) {
+            return try await pool.call(request, to: server, timeout: timeout)
+        } catch {
+            throw .outcomeUnknown("\(error)")
+        }
+    }
+
+    /// How many topics this agent follows, and bytes of their rows.
+    public var viewSize: (views: Int, bytes: Int) { self.views.size }
+
     public func waitForChange(
         of watches: [WatchKey], after index: LogIndex, timeout: Nanoseconds
     ) async throws(ClusterError) {

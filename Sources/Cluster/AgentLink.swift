@@ -16,6 +16,7 @@ public final class AgentLink: Sendable {
     let group: any EventLoopGroup
     let logger: Logger
     let requests: RequestTracker
+    let views: AgentViews
     let files: BlockingThread
     let state: Mutex<State>
     private let lock: HeldLock
@@ -55,6 +56,7 @@ public final class AgentLink: Sendable {
         self.group = group
         self.logger = logger
         self.requests = RequestTracker(client: .random(in: 1 ... .max))
+        self.views = AgentViews(settings.views, group: group, logger: logger)
         self.files = thread
         self.lock = files.lock
         self.key = files.key
@@ -73,6 +75,10 @@ public final class AgentLink: Sendable {
             let files = try await thread.run { try AgentFiles.open(settings) }
             let link = AgentLink(settings, files, thread: thread, group: group, logger: logger)
             if let credentials = files.credentials { try link.use(credentials) }
+            link.views.start { [weak link] request, timeout async throws(ClusterError) in
+                guard let link else { throw .shuttingDown }
+                return try await link.ask(request, timeout: timeout)
+            }
             link.keep(Task { await link.run() })
             return link
         } catch let error as StartError {
@@ -91,6 +97,7 @@ public final class AgentLink: Sendable {
             return (state.tasks, state.wire)
         }
         for task in tasks { task.cancel() }
+        self.views.stop()
         wire?.pool.shutdown()
         for task in tasks { await task.value }
         self.files.close()
@@ -206,6 +213,7 @@ public final class AgentLink: Sendable {
             }
             switch await self.keepLease(wire, at: server) {
             case .kept:
+                self.views.heard(at: SystemClock.now())
                 if rounds % 15 == 0 { await self.learnServers(wire, from: server) }
                 rounds += 1
                 if times.attemptIsDue(wire.security.credentials, now: .now()) { await self.renew(wire, at: server) }
@@ -265,6 +273,7 @@ public final class AgentLink: Sendable {
             self.state.withLock { $0.candidates.asked(candidate) }
             if case .kept = await self.keepLease(wire, at: candidate) {
                 self.state.withLock { $0.server = candidate }
+                self.views.serverChanged()
                 self.logger.info("uses the server", metadata: ["address": "\(candidate)"])
                 if let former { self.retire(former, wire) }
                 return
@@ -305,6 +314,7 @@ public struct AgentLinkSettings: Sendable {
     /// Text of an agent's join token; nil once there is a certificate.
     public var joinToken: String?
     public var transport = TransportSettings()
+    public var views = ViewSettings()
     /// Ends the process, after something that asking again can't mend.
     public var fatal: @Sendable (String) -> Void
 

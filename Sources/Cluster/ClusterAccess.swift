@@ -146,6 +146,13 @@ public protocol ClusterAccess: Sendable {
         _ consistency: Consistency, timeout: Nanoseconds,
         completion: @escaping @Sendable (Result<ReadView, ClusterError>) -> Void)
 
+    /// An agent's own view of a topic, which is begun when there is none; however old. It throws what keeps it from having
+    /// one. Its index never goes back while it is there. A server throws `notAServer`.
+    func view(of topic: ViewTopic, timeout: Nanoseconds) async throws(ClusterError) -> TopicView
+
+    /// Waits until the view of a topic is another than the one that had applied `index`, or the time is over.
+    func waitForChange(of topic: ViewTopic, after index: LogIndex, timeout: Nanoseconds) async throws(ClusterError)
+
     /// This process's newest state, whatever its age; nil when it has none that it may show.
     var currentView: ReadView? { get }
 
@@ -199,6 +206,16 @@ extension ClusterAccess {
     }
 
     public var currentView: ReadView? { nil }
+
+    public func view(of topic: ViewTopic, timeout: Nanoseconds) async throws(ClusterError) -> TopicView {
+        throw .notAServer
+    }
+
+    public func waitForChange(
+        of topic: ViewTopic, after index: LogIndex, timeout: Nanoseconds
+    ) async throws(ClusterError) {
+        throw .notAServer
+    }
 
     public func forward(
         _ request: PeerHTTPRequest, timeout: Nanoseconds,

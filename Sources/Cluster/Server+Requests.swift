@@ -109,6 +109,7 @@ extension Server {
         case .status: await self.answerStatus()
         case .signCertificate(let request): self.sign(request, for: peer)
         case .nodeCatalog(let request): await self.answer(request)
+        case .view(let request): await self.answer(request)
         case .sessionRenew, .leaseReport, .joinCluster, .raftAdmin, .probe, .prepare:
             peer.role == .server
                 ? await self.handleFromServer(request, peer) : .failure(403, "only a server may ask this")
@@ -126,7 +127,7 @@ extension Server {
         case .prepare(let prepare): return await self.answer(prepare, from: peer)
         case .sessionRenew, .leaseReport, .joinCluster, .raftAdmin:
             guard self.loop.isRunning else { return RefusalWire.response(to: .notLeader(nil), mayApply: false) }
-        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, .nodeCatalog, nil: break
+        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, .nodeCatalog, .view, nil: break
         }
         switch request.kind {
         case .sessionRenew(let renew): return await self.router.answerRenewal(of: renew.id)
@@ -135,7 +136,7 @@ extension Server {
             return Self.acknowledged
         case .joinCluster(let join): return await self.admit(join.member.member, from: peer)
         case .raftAdmin(let admin): return await self.administer(admin)
-        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, .nodeCatalog, .probe, .prepare, nil:
+        case .propose, .http, .dns, .leaseKeep, .status, .signCertificate, .nodeCatalog, .view, .probe, .prepare, nil:
             return .failure(400, Self.unknownRequest)
         }
     }

@@ -25,6 +25,7 @@ public final class Server: Sendable {
     package let requests: RequestTracker
     let forwarded = ForwardedWrites<PeerConnection>()
     package let watches: WatchHub
+    let views = ViewBoard()
     let logger: Logger
     /// For files: certificates, the founding of a cluster, exported snapshots.
     let files = BlockingThread(name: "serai-files")

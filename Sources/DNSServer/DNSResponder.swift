@@ -34,14 +34,19 @@ public struct DNSResponder: Sendable {
         case draft(DNSDraft)
     }
 
-    func begin(packet: [UInt8], overTCP: Bool, view: ReadView, seed: UInt64, wallTime: UInt32) -> Beginning {
+    /// - Parameter isWhole: false when `view` holds one topic alone. Of such states there are several, and nothing is kept
+    ///   of what they say.
+    func begin(
+        packet: [UInt8], overTCP: Bool, view: ReadView, isWhole: Bool = true, seed: UInt64, wallTime: UInt32
+    ) -> Beginning {
         let query: DNSMessage
         switch self.read(packet) {
         case .question(let message): query = message
         case .answer(let bytes): return .answer(bytes)
         }
         var work = ResponderWork(
-            settings: self.settings, registry: view.registry, cache: self.cache, question: query.questions[0],
+            settings: self.settings, registry: view.registry, cache: isWhole ? self.cache : nil,
+            question: query.questions[0],
             isPlainUDP: !overTCP && query.extension == nil, order: ShuffleOrder(seed: seed), wallTime: wallTime)
         work.run()
         var response = self.frame(for: query, code: work.code)
@@ -52,8 +57,8 @@ public struct DNSResponder: Sendable {
         response.additional = work.additional
         return .draft(
             DNSDraft(
-                query: query, response: response, overTCP: overTCP, isForeign: work.isForeign, aliases: work.aliases,
-                hosts: work.hosts))
+                query: query, response: response, overTCP: overTCP, isForeign: work.isForeign,
+                hasFollowed: work.hasFollowed, aliases: work.aliases, hosts: work.hosts))
     }
 
     func finish(_ draft: DNSDraft) -> [UInt8] {
@@ -63,6 +68,21 @@ public struct DNSResponder: Sendable {
     /// Nil where the packet is no question that could be passed on.
     func question(in packet: [UInt8]) -> DNSMessage? {
         if case .question(let query) = self.read(packet) { query } else { nil }
+    }
+
+    /// What an agent has to follow to answer the question itself; nil where it can't.
+    func topic(of packet: [UInt8]) -> ViewTopic? {
+        guard let name = self.question(in: packet)?.questions[0].name, ReverseName(name) == nil,
+            let domain = self.settings.zone(of: name)
+        else { return nil }
+        let labels = name.labels.prefix(name.labels.count - domain.labels.count)
+        let texts = labels.map { String(decoding: $0, as: UTF8.self) }
+        return switch DNSTarget(labels: texts, datacenter: self.settings.datacenter) {
+        case .node(let name): .node(named: name)
+        case .service(let name, _): .service(named: name)
+        case .apex: .service(named: "consul")
+        case .address, .emptyNonTerminal, .unknown: nil
+        }
     }
 
     /// The answer when there is no state to answer from.
@@ -147,6 +167,8 @@ struct DNSDraft: Sendable {
     let overTCP: Bool
     /// The catalog knows nothing of the name: recursors are asked instead.
     let isForeign: Bool
+    /// Other names of ours were looked up for it.
+    let hasFollowed: Bool
     /// Names of others whose addresses belong to the answers.
     let aliases: [DNSName]
     /// Names of others whose addresses belong beside them.

@@ -37,12 +37,12 @@ extension DNSServer {
         return try await self.cluster.view(.default, timeout: self.listener.viewTimeout)
     }
 
-    /// An agent's: its recursors know what lies outside our domains, its server all else. Of a reversed address the server
-    /// is asked first.
+    /// An agent's: its recursors know what lies outside our domains; of what lies within it has a view, or asks its server.
+    /// Of a reversed address the server is asked first.
     private func answerBeyond(_ packet: [UInt8], overTCP: Bool) async throws(ClusterError) -> [UInt8] {
         guard self.recursors != nil, let query = self.responder.question(in: packet),
             self.responder.settings.zone(of: query.questions[0].name) == nil
-        else { return try await self.cluster.forward(dns: packet, overTCP: overTCP) }
+        else { return try await self.answerFromView(packet, overTCP: overTCP) }
         if ReverseName(query.questions[0].name) != nil {
             let answer = try await self.cluster.forward(dns: packet, overTCP: overTCP)
             if let header = DNSMessage.header(of: answer), header.responseCode == .noError,
@@ -52,6 +52,24 @@ extension DNSServer {
             }
         }
         return await self.recurse(query, overTCP: overTCP, packet: packet)
+    }
+
+    /// What needs more than one view, or a newer one, the server answers; while no server can be reached a view's own
+    /// answer is better than none.
+    private func answerFromView(_ packet: [UInt8], overTCP: Bool) async throws(ClusterError) -> [UInt8] {
+        guard self.listener.allowsStale, let topic = self.responder.topic(of: packet),
+            let view = try? await self.cluster.view(of: topic, timeout: self.listener.viewTimeout).view,
+            view.lastContact <= self.listener.maximumStaleness
+        else { return try await self.cluster.forward(dns: packet, overTCP: overTCP) }
+        let beginning = self.responder.begin(
+            packet: packet, overTCP: overTCP, view: view, isWhole: false, seed: self.seed(), wallTime: self.wallTime())
+        guard case .draft(let draft) = beginning else {
+            return try await self.cluster.forward(dns: packet, overTCP: overTCP)
+        }
+        if draft.hasFollowed || !draft.aliases.isEmpty || !draft.hosts.isEmpty {
+            if let answer = try? await self.cluster.forward(dns: packet, overTCP: overTCP) { return answer }
+        }
+        return self.responder.finish(draft)
     }
 
     private func recurse(_ query: DNSMessage, overTCP: Bool, packet: [UInt8]) async -> [UInt8] {

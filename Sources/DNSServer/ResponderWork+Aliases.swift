@@ -43,6 +43,7 @@ extension ResponderWork {
     /// The answer to another question of our own zones; nil when it has none, or this one is deep enough already.
     private mutating func inner(_ name: DNSName, type: DNSRecordType) -> ResponderWork? {
         if self.depth >= Self.maximumDepth { return nil }
+        self.hasFollowed = true
         var work = ResponderWork(
             settings: self.settings, registry: self.registry, cache: self.cache,
             question: DNSQuestion(name: name, type: type), isPlainUDP: self.isPlainUDP, order: self.order,

@@ -30,6 +30,8 @@ struct ResponderWork {
     var hosts: [DNSName] = []
     /// How many aliases led here.
     var depth = 0
+    /// Names of ours were looked up besides the one that was asked.
+    var hasFollowed = false
 
     init(
         settings: DNSSettings, registry: Registry, cache: AnswerCache?, question: DNSQuestion, isPlainUDP: Bool,

@@ -1,5 +1,6 @@
 import Cluster
 import NIOCore
+import Registry
 import Units
 
 /// The request methods that routes know; any other keeps its name for the answer 405.
@@ -76,6 +77,10 @@ struct APIRequest: Sendable {
     var patience: Nanoseconds?
     /// It came over an agent's authenticated connection.
     var isFromAgent = false
+    /// On an agent: the view that this is answered from.
+    var topic: ViewTopic?
+    /// That view was there before.
+    var topicWasThere = true
 
     /// What follows the route's pattern, as bytes.
     var rest: ArraySlice<UInt8> { self.path[self.matched...] }

@@ -11,8 +11,13 @@ struct ReadMark: Sendable, Equatable {
     var lastContact: Nanoseconds
     /// `X-Consul-Effective-Consistency`; catalog and health reads alone have it.
     var consistency: StaticString?
-    /// A cache might have answered (`?cached`). The state that did is at hand, and of this moment.
-    var isCached = false
+    /// What `?cached` was answered from; nil on other reads.
+    var cache: Cache?
+
+    struct Cache: Sendable, Equatable {
+        var isHit: Bool
+        var age: Nanoseconds
+    }
 
     static func == (left: ReadMark, right: ReadMark) -> Bool {
         left.index == right.index && left.knownLeader == right.knownLeader && left.lastContact == right.lastContact
@@ -91,9 +96,9 @@ struct APIResponse: Sendable {
         if !defaultPolicy.isEmpty { add("X-Consul-Default-Acl-Policy", "", defaultPolicy) }
         if self.isRouted { add("Vary", "", "Accept-Encoding") }
         if let mark = self.mark {
-            if mark.isCached {
-                add("Age", "", "0")
-                add("X-Cache", "", "HIT")
+            if let cache = mark.cache {
+                if cache.isHit { add("Age", "", String(cache.age.rawValue / 1_000_000_000)) }
+                add("X-Cache", "", cache.isHit ? "HIT" : "MISS")
             }
             if let consistency = mark.consistency {
                 add("X-Consul-Effective-Consistency", "", consistency.description)

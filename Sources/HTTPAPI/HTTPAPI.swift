@@ -118,6 +118,13 @@ public final class HTTPAPI: Sendable {
             switch try self.way(of: request) {
             case .answer(let answer): response = answer
             case .forward(let request): response = try await self.forward(request)
+            case .look(var request, let route):
+                if let found = await self.topicView(for: request, route) {
+                    (request.topic, request.topicWasThere) = (found.topic, found.view.wasThere)
+                    response = try await route.handler(self, request)
+                } else {
+                    response = try await self.forward(request)
+                }
             case .handle(let request, let route): response = try await route.handler(self, request)
             }
         } catch {
@@ -137,6 +144,8 @@ public final class HTTPAPI: Sendable {
         case answer(APIResponse)
         /// An agent passes it on.
         case forward(APIRequest)
+        /// An agent answers it from a view, or passes it on.
+        case look(APIRequest, Route)
         case handle(APIRequest, Route)
     }
 
@@ -167,7 +176,11 @@ public final class HTTPAPI: Sendable {
             // A server's own registrations and life are no business of its agents.
             if request.isFromAgent && !route.isOpenToAgents { throw APIError(403, "this route is not open to agents") }
         } else {
-            if !self.cluster.identity.isServer { return .forward(request) }
+            if !self.cluster.identity.isServer {
+                guard route.topic != nil, request.asksForView else { return .forward(request) }
+                request.identity = try self.authorize(request, route)
+                return .look(request, route)
+            }
             let datacenter = request.query.first("dc") ?? ""
             if !datacenter.isEmpty && datacenter != self.cluster.identity.datacenter {
                 let error = APIError(500, "No path to datacenter")

@@ -24,14 +24,23 @@ final class FakeCluster: ClusterAccess {
         var status = PeerRaftStatus()
         var admins: [PeerRaftAdmin] = []
         var forwarded: [PeerHTTPRequest] = []
+        var hasViews = true
+        var viewsWereThere = true
     }
 
     let identity: LocalIdentity
     private let state: Mutex<State>
     private let server: (@Sendable (PeerHTTPRequest) async -> PeerHTTPResponse)?
 
+    /// Whose state an agent's views show.
+    private let source: FakeCluster?
+
     /// `server`: who answers what an agent forwards.
-    init(isServer: Bool = true, server: (@Sendable (PeerHTTPRequest) async -> PeerHTTPResponse)? = nil) {
+    init(
+        isServer: Bool = true, source: FakeCluster? = nil,
+        server: (@Sendable (PeerHTTPRequest) async -> PeerHTTPResponse)? = nil
+    ) {
+        self.source = source
         self.identity = LocalIdentity(
             nodeName: isServer ? "s1" : "a1", nodeUUID: "00000000-0000-8000-8000-000000000001", datacenter: "dc1",
             isServer: isServer, advertiseAddress: "10.0.0.1", serverPort: 8300, httpPort: 8500, dnsPort: 8600)
@@ -49,7 +58,9 @@ final class FakeCluster: ClusterAccess {
     var views: [Consistency] { self.state.withLock { $0.views } }
     var admins: [PeerRaftAdmin] { self.state.withLock { $0.admins } }
     var forwarded: [PeerHTTPRequest] { self.state.withLock { $0.forwarded } }
-    var waiterCount: Int { self.state.withLock { $0.waiters.count } }
+    var waiterCount: Int { (self.source ?? self).state.withLock { $0.waiters.count } }
+    func loseViews() { self.state.withLock { $0.hasViews = false } }
+    func viewsAreNew() { self.state.withLock { $0.viewsWereThere = false } }
 
     @discardableResult
     func apply(_ command: LogCommand, number: RequestNumber? = nil) -> LogResult {
@@ -121,6 +132,25 @@ final class FakeCluster: ClusterAccess {
                 registry: state.registry, lastContact: consistency == .stale ? .milliseconds(7) : .zero,
                 knownLeader: true)
         }
+    }
+
+    func view(of topic: ViewTopic, timeout: Nanoseconds) async throws(ClusterError) -> TopicView {
+        let (hasViews, wasThere) = self.state.withLock { ($0.hasViews, $0.viewsWereThere) }
+        guard let source, hasViews else { throw .noServers }
+        let registry = source.state.withLock { $0.registry }
+        var rows = PartialRegistry()
+        guard let bytes = registry.part(topic).difference(from: nil, bytesMax: 1 << 20), (try? rows.take(bytes)) != nil
+        else { throw .noServers }
+        let view = ReadView(registry: rows.registry, lastContact: .milliseconds(2500), knownLeader: true)
+        return TopicView(view: view, wasThere: wasThere)
+    }
+
+    func waitForChange(
+        of topic: ViewTopic, after index: LogIndex, timeout: Nanoseconds
+    ) async throws(ClusterError) {
+        guard let source else { throw .noServers }
+        try await source.waitForChange(
+            of: source.state.withLock { $0.registry }.part(topic).watch, after: index, timeout: timeout)
     }
 
     var currentView: ReadView? {

@@ -31,9 +31,6 @@ struct ReadOptions: Sendable {
             self.index = index
         }
         try self.readConsistency(query)
-        if let filter = query.first("filter"), !filter.isEmpty {
-            throw APIError(400, "?filter is not supported: this server does not evaluate filter expressions")
-        }
     }
 
     private mutating func readConsistency(_ query: Query) throws(APIError) {
@@ -63,7 +60,7 @@ extension HTTPAPI {
         _ reply: (Value, ReadMark) throws(APIError) -> APIResponse
     ) async throws(APIError) -> APIResponse {
         let options = try ReadOptions(request.query, self.settings)
-        var view = try await self.view(options.consistency)
+        var view = try await self.view(request, options.consistency)
         var answer = try query(view.registry)
         if options.index > 0 && answer.index <= options.index {
             try self.startWaiting()
@@ -76,14 +73,16 @@ extension HTTPAPI {
                 let left = deadline.since(self.surroundings.now())
                 if left == .zero || request.connection?.ending == .draining { break }
                 try await self.waitForChange(of: answer.watch, after: view.registry.appliedIndex, left, request)
-                view = try await self.view(options.consistency)
+                view = try await self.view(request, options.consistency)
                 answer = try query(view.registry)
             }
         }
         var mark = ReadMark(view, index: answer.index)
         if isCatalog {
             mark.consistency = options.consistencyName
-            mark.isCached = request.query.has("cached") && request.isCacheable
+            if request.query.has("cached"), request.isCacheable {
+                mark.cache = .init(isHit: request.topicWasThere, age: request.topic == nil ? .zero : view.lastContact)
+            }
         }
         return try reply(answer.value, mark)
     }
@@ -116,7 +115,11 @@ extension HTTPAPI {
         let cluster = self.cluster
         let wait: @Sendable () async -> Result<Void, ClusterError> = {
             do throws(ClusterError) {
-                try await cluster.waitForChange(of: watch, after: index, timeout: timeout)
+                if let topic = request.topic {
+                    try await cluster.waitForChange(of: topic, after: index, timeout: timeout)
+                } else {
+                    try await cluster.waitForChange(of: watch, after: index, timeout: timeout)
+                }
                 return .success(())
             } catch {
                 return .failure(error)

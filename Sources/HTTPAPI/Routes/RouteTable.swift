@@ -1,4 +1,5 @@
 import NIOCore
+import Registry
 
 /// A path and method with who answers it. A pattern that ends in `*` takes every path that starts with what stands
 /// before it, and the path without the last slash; the rest of the path is the handler's.
@@ -18,11 +19,20 @@ struct Route: Sendable {
     var isLocal = false
     /// A local route that a server answers to its agents too.
     var isOpenToAgents = false
+    /// What an agent has to follow to answer such a request itself; nil where it can't.
+    var topic: (@Sendable (APIRequest) -> ViewTopic?)?
 
     /// The same route, with a hot way for quick requests.
     func onLoop(_ handler: @escaping LoopHandler) -> Route {
         var route = self
         route.onLoop = handler
+        return route
+    }
+
+    /// The same route, which an agent may answer from a view.
+    func viewed(_ topic: @escaping @Sendable (APIRequest) -> ViewTopic?) -> Route {
+        var route = self
+        route.topic = topic
         return route
     }
 

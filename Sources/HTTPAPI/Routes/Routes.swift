@@ -1,7 +1,9 @@
+import Registry
+
 extension RouteTable {
     static let consul = RouteTable(
         cluster: [
-            .get("/v1/kv/*", of: .key, KVHandlers.get).onLoop(KVHandlers.get),
+            .get("/v1/kv/*", of: .key, KVHandlers.get).onLoop(KVHandlers.get).viewed(ViewTopic.keys),
             .put("/v1/kv/*", of: .key, KVHandlers.put).onLoop(KVHandlers.put),
             .delete("/v1/kv/*", of: .key, KVHandlers.delete).onLoop(KVHandlers.delete),
             .put("/v1/txn", of: .key, TxnHandlers.run),
@@ -18,16 +20,16 @@ extension RouteTable {
 
             .put("/v1/catalog/register", of: .node, CatalogHandlers.register),
             .put("/v1/catalog/deregister", of: .node, CatalogHandlers.deregister),
-            .get("/v1/catalog/nodes", of: .node, CatalogHandlers.nodes),
-            .get("/v1/catalog/services", of: .service, CatalogHandlers.services),
-            .get("/v1/catalog/service/*", of: .service, CatalogHandlers.service),
-            .get("/v1/catalog/node/*", of: .node, CatalogHandlers.node),
-            .get("/v1/catalog/node-services/*", of: .node, CatalogHandlers.nodeServices),
+            .get("/v1/catalog/nodes", of: .node, CatalogHandlers.nodes).viewed { _ in .nodes },
+            .get("/v1/catalog/services", of: .service, CatalogHandlers.services).viewed { _ in .services },
+            .get("/v1/catalog/service/*", of: .service, CatalogHandlers.service).viewed(ViewTopic.service),
+            .get("/v1/catalog/node/*", of: .node, CatalogHandlers.node).viewed(ViewTopic.node),
+            .get("/v1/catalog/node-services/*", of: .node, CatalogHandlers.nodeServices).viewed(ViewTopic.node),
 
-            .get("/v1/health/service/*", of: .service, HealthHandlers.service),
-            .get("/v1/health/node/*", of: .node, HealthHandlers.node),
-            .get("/v1/health/checks/*", of: .service, HealthHandlers.checks),
-            .get("/v1/health/state/*", of: .node, HealthHandlers.state),
+            .get("/v1/health/service/*", of: .service, HealthHandlers.service).viewed(ViewTopic.service),
+            .get("/v1/health/node/*", of: .node, HealthHandlers.node).viewed(ViewTopic.node),
+            .get("/v1/health/checks/*", of: .service, HealthHandlers.checks).viewed(ViewTopic.service),
+            .get("/v1/health/state/*", of: .node, HealthHandlers.state).viewed(ViewTopic.checks),
 
             .get("/v1/operator/raft/configuration", of: .operator, OperatorHandlers.raftConfiguration),
             .delete("/v1/operator/raft/peer", of: .operator, OperatorHandlers.removePeer),

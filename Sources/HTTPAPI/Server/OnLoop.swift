@@ -43,6 +43,7 @@ extension HTTPAPI {
             switch try self.way(of: request) {
             case .answer(let answer): finish(.success(answer))
             case .forward(let request): self.forward(request, loop, finish)
+            case .look: return false
             case .handle(let request, let route):
                 guard let handler = route.onLoop else { return false }
                 try handler(self, request, loop, finish)

@@ -635,6 +635,15 @@ public nonisolated struct PeerRequest: Sendable {
     set {kind = .nodeCatalog(newValue)}
   }
 
+  /// agent: what has changed of a topic since
+  public var view: PeerViewRequest {
+    get {
+      if case .view(let v)? = kind {return v}
+      return PeerViewRequest()
+    }
+    set {kind = .view(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -659,6 +668,8 @@ public nonisolated struct PeerRequest: Sendable {
     case status(PeerStatus)
     /// agent: what the catalog holds of its own node
     case nodeCatalog(PeerNodeCatalogRequest)
+    /// agent: what has changed of a topic since
+    case view(PeerViewRequest)
 
   }
 
@@ -766,6 +777,14 @@ public nonisolated struct PeerResponse: Sendable {
     set {kind = .nodeCatalog(newValue)}
   }
 
+  public var view: PeerViewAnswer {
+    get {
+      if case .view(let v)? = kind {return v}
+      return PeerViewAnswer()
+    }
+    set {kind = .view(newValue)}
+  }
+
   /// with an error: certain that the write was not put into the log
   public var notProposed: Bool = false
 
@@ -783,6 +802,7 @@ public nonisolated struct PeerResponse: Sendable {
     case raftStatus(PeerRaftStatus)
     case status(PeerStatusAnswer)
     case nodeCatalog(PeerNodeCatalog)
+    case view(PeerViewAnswer)
 
   }
 
@@ -1296,6 +1316,59 @@ public nonisolated struct PeerNodeCatalog: Sendable {
   public init() {}
 
   fileprivate var _node: LogNode? = nil
+}
+
+/// Answered as soon as the topic differs from what the agent has, or when the time is over. A server that has applied less
+/// than the agent has seen waits until it has caught up.
+public nonisolated struct PeerViewRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// the topic, see ViewTopic
+  public var kind: UInt32 = 0
+
+  public var key: Data = Data()
+
+  /// of the rows that the agent has; empty: none
+  public var digest: Data = Data()
+
+  /// the topic's index that goes with them
+  public var index: UInt64 = 0
+
+  /// newest applied index that the agent has seen
+  public var applied: UInt64 = 0
+
+  public var waitMs: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct PeerViewAnswer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// empty: nothing has changed
+  public var difference: Data = Data()
+
+  /// of the rows after the difference
+  public var digest: Data = Data()
+
+  public var index: UInt64 = 0
+
+  public var applied: UInt64 = 0
+
+  /// since the server last heard from a leader
+  public var lastContactNs: UInt64 = 0
+
+  public var knownLeader: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -2351,7 +2424,7 @@ nonisolated extension PeerReadIndexResponse: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension PeerRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Request"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}timeout_ms\0\u{1}token\0\u{1}propose\0\u{1}http\0\u{1}dns\0\u{3}session_renew\0\u{3}lease_report\0\u{3}lease_keep\0\u{1}probe\0\u{1}prepare\0\u{3}join_cluster\0\u{3}sign_certificate\0\u{3}raft_admin\0\u{1}status\0\u{3}node_catalog\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}timeout_ms\0\u{1}token\0\u{1}propose\0\u{1}http\0\u{1}dns\0\u{3}session_renew\0\u{3}lease_report\0\u{3}lease_keep\0\u{1}probe\0\u{1}prepare\0\u{3}join_cluster\0\u{3}sign_certificate\0\u{3}raft_admin\0\u{1}status\0\u{3}node_catalog\0\u{1}view\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2530,6 +2603,19 @@ nonisolated extension PeerRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.kind = .nodeCatalog(v)
         }
       }()
+      case 16: try {
+        var v: PeerViewRequest?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .view(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .view(v)
+        }
+      }()
       default: break
       }
     }
@@ -2599,6 +2685,10 @@ nonisolated extension PeerRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
       guard case .nodeCatalog(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
     }()
+    case .view?: try {
+      guard case .view(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -2615,7 +2705,7 @@ nonisolated extension PeerRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension PeerResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Response"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}error\0\u{3}error_code\0\u{1}result\0\u{1}http\0\u{1}dns\0\u{3}session_renewed\0\u{1}ack\0\u{1}probe\0\u{1}prepare\0\u{1}certificate\0\u{3}raft_status\0\u{1}status\0\u{3}node_catalog\0\u{4}\u{3}not_proposed\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}error\0\u{3}error_code\0\u{1}result\0\u{1}http\0\u{1}dns\0\u{3}session_renewed\0\u{1}ack\0\u{1}probe\0\u{1}prepare\0\u{1}certificate\0\u{3}raft_status\0\u{1}status\0\u{3}node_catalog\0\u{1}view\0\u{4}\u{2}not_proposed\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2768,6 +2858,19 @@ nonisolated extension PeerResponse: SwiftProtobuf.Message, SwiftProtobuf._Messag
           self.kind = .nodeCatalog(v)
         }
       }()
+      case 14: try {
+        var v: PeerViewAnswer?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .view(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .view(v)
+        }
+      }()
       case 16: try { try decoder.decodeSingularBoolField(value: &self.notProposed) }()
       default: break
       }
@@ -2829,6 +2932,10 @@ nonisolated extension PeerResponse: SwiftProtobuf.Message, SwiftProtobuf._Messag
     case .nodeCatalog?: try {
       guard case .nodeCatalog(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
+    }()
+    case .view?: try {
+      guard case .view(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
     }()
     case nil: break
     }
@@ -3864,6 +3971,116 @@ nonisolated extension PeerNodeCatalog: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs._node != rhs._node {return false}
     if lhs.services != rhs.services {return false}
     if lhs.checks != rhs.checks {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension PeerViewRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ViewRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}key\0\u{1}digest\0\u{1}index\0\u{1}applied\0\u{3}wait_ms\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.kind) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.key) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.digest) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.index) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.applied) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.waitMs) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.kind != 0 {
+      try visitor.visitSingularUInt32Field(value: self.kind, fieldNumber: 1)
+    }
+    if !self.key.isEmpty {
+      try visitor.visitSingularBytesField(value: self.key, fieldNumber: 2)
+    }
+    if !self.digest.isEmpty {
+      try visitor.visitSingularBytesField(value: self.digest, fieldNumber: 3)
+    }
+    if self.index != 0 {
+      try visitor.visitSingularUInt64Field(value: self.index, fieldNumber: 4)
+    }
+    if self.applied != 0 {
+      try visitor.visitSingularUInt64Field(value: self.applied, fieldNumber: 5)
+    }
+    if self.waitMs != 0 {
+      try visitor.visitSingularUInt32Field(value: self.waitMs, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: PeerViewRequest, rhs: PeerViewRequest) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.key != rhs.key {return false}
+    if lhs.digest != rhs.digest {return false}
+    if lhs.index != rhs.index {return false}
+    if lhs.applied != rhs.applied {return false}
+    if lhs.waitMs != rhs.waitMs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension PeerViewAnswer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ViewAnswer"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}difference\0\u{1}digest\0\u{1}index\0\u{1}applied\0\u{3}last_contact_ns\0\u{3}known_leader\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.difference) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.digest) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.index) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.applied) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.lastContactNs) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.knownLeader) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.difference.isEmpty {
+      try visitor.visitSingularBytesField(value: self.difference, fieldNumber: 1)
+    }
+    if !self.digest.isEmpty {
+      try visitor.visitSingularBytesField(value: self.digest, fieldNumber: 2)
+    }
+    if self.index != 0 {
+      try visitor.visitSingularUInt64Field(value: self.index, fieldNumber: 3)
+    }
+    if self.applied != 0 {
+      try visitor.visitSingularUInt64Field(value: self.applied, fieldNumber: 4)
+    }
+    if self.lastContactNs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lastContactNs, fieldNumber: 5)
+    }
+    if self.knownLeader != false {
+      try visitor.visitSingularBoolField(value: self.knownLeader, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: PeerViewAnswer, rhs: PeerViewAnswer) -> Bool {
+    if lhs.difference != rhs.difference {return false}
+    if lhs.digest != rhs.digest {return false}
+    if lhs.index != rhs.index {return false}
+    if lhs.applied != rhs.applied {return false}
+    if lhs.lastContactNs != rhs.lastContactNs {return false}
+    if lhs.knownLeader != rhs.knownLeader {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
