@@ -27,9 +27,6 @@ import Units
         await self.registerWeb()
         #expect(await self.desk.get("/v1/agent/services").body == #"{"w":\#(self.webJSON)}}"#)
         #expect(await self.desk.get("/v1/agent/checks").body == #"{"service:w":\#(self.checkJSON)}"#)
-        #expect(
-            await self.desk.get("/v1/agent/services?filter=x").short
-                == "400 ?filter is not supported: this server does not evaluate filter expressions")
     }
 
     @Test func oneServiceCarriesItsHash() async {

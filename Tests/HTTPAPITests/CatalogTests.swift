@@ -186,7 +186,7 @@ private let serviceCheckJSON =
             ("/v1/catalog/nodes?dc=other", "500 No path to datacenter"),
             (
                 "/v1/catalog/nodes?filter=Foo==1",
-                "400 ?filter is not supported: this server does not evaluate filter expressions"
+                "500 Failed to create boolean expression evaluator: Selector \"Foo\" is not valid"
             ),
         ])
     func readsAreChecked(_ target: String, _ expected: String) async {

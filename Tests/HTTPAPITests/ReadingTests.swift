@@ -28,7 +28,6 @@ import Units
             ("stale&consistent", "400 Cannot specify ?stale with ?consistent, conflicting semantics."),
             ("cached&consistent", "400 Cannot specify ?cached with ?consistent, conflicting semantics."),
             ("max_stale=x", "400 Invalid max_stale value \"x\""),
-            ("filter=x", "400 ?filter is not supported: this server does not evaluate filter expressions"),
             ("index=0&wait=1.5s", "200 []"),
             ("index=&wait=", "200 []"),
         ])

@@ -1,19 +1,35 @@
+import Filter
 import LocalAgent
 import Protocol
+import Registry
 import Units
 
 /// `/v1/agent/check…` (Consul's API page Agent).
 enum AgentCheckHandlers {
     static func list(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        try request.refuseFilter()
+        let filter = try self.filter(request)
         let state = await api.agent.state()
         return .json(request, capacity: state.checks.count * 320) { writer in
             writer.object { writer in
                 for check in state.checks {
+                    let row = check.row(in: state)
+                    guard filter.admits(row) else { continue }
                     writer.key(text: check.id)
-                    writer.agentCheck(check, in: state)
+                    writer.check(row)
                 }
             }
+        }
+    }
+
+    /// Of what does not fit the rows Consul gives the reason alone here.
+    private static func filter(_ request: APIRequest) throws(APIError) -> RowFilter<HealthCheck>? {
+        guard let text = request.query.first("filter"), !text.isEmpty else { return nil }
+        do throws(FilterError) {
+            return try FilterSchema.check.filter(try FilterExpression(text))
+        } catch .mismatch(let text) {
+            throw APIError(500, text)
+        } catch {
+            return try request.filter(.check)
         }
     }
 

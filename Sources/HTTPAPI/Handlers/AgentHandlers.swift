@@ -126,14 +126,14 @@ enum AgentHandlers {
     }
 
     static func members(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        try request.refuseFilter()
+        let filter = try request.filter(.member)
         if !["", "_all"].contains(request.query["segment"]) {
             throw APIError(500, "Network segments are not supported in this version of Consul")
         }
         let wide = try request.flag("wan") ?? false
         let members = await api.agent.members(wide: wide)
         return .json(request, capacity: members.count * 400) { writer in
-            writer.array(members) { $0.member($1) }
+            writer.array(members.filtered(by: filter)) { $0.member($1) }
         }
     }
 

@@ -7,7 +7,7 @@ import Units
 extension JSONWriter {
     /// `contentHash` "" leaves it out.
     mutating func agentService(_ service: LogService, datacenter: String, contentHash: String = "") {
-        let row = ServiceInstance(service, node: "")
+        let row = service.row
         self.object { writer in
             writer.optionalField("Kind", row.kind)
             writer.field("ID", row.id)
@@ -63,12 +63,7 @@ extension JSONWriter {
         self.value(.object(fields))
     }
 
-    mutating func agentCheck(_ check: LogCheck, in state: LocalState) {
-        let service = check.serviceID.isEmpty ? nil : state.service(check.serviceID)
-        var shown = HealthCheck(shown: check, tags: service?.tags ?? [])
-        if let service, shown.serviceName.isEmpty { shown.serviceName = service.name }
-        self.check(shown)
-    }
+    mutating func agentCheck(_ check: LogCheck, in state: LocalState) { self.check(check.row(in: state)) }
 
     mutating func member(_ member: Member) {
         self.object { writer in
@@ -99,6 +94,21 @@ extension JSONWriter {
             self.key(name)
             self.number(version)
         }
+    }
+}
+
+extension LogService {
+    /// As the catalog has it.
+    var row: ServiceInstance { ServiceInstance(self, node: "") }
+}
+
+extension LogCheck {
+    /// As the catalog has it, with what it does not say of its service.
+    func row(in state: LocalState) -> HealthCheck {
+        let service = self.serviceID.isEmpty ? nil : state.service(self.serviceID)
+        var shown = HealthCheck(shown: self, tags: service?.tags ?? [])
+        if let service, shown.serviceName.isEmpty { shown.serviceName = service.name }
+        return shown
     }
 }
 

@@ -7,11 +7,11 @@ import Units
 /// `/v1/agent/service…` and the local health routes (Consul's API page Agent).
 enum AgentServiceHandlers {
     static func list(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        try request.refuseFilter()
+        let filter = try request.filter(.service)
         let state = await api.agent.state()
         return .json(request, capacity: state.services.count * 300) { writer in
             writer.object { writer in
-                for service in state.services {
+                for service in state.services where filter.admits(service.row) {
                     writer.key(text: service.id)
                     writer.agentService(service, datacenter: api.cluster.identity.datacenter)
                 }
@@ -175,12 +175,6 @@ extension APIRequest {
         guard let text = self.query.first("enable") else { throw APIError(400, "Missing value for enable") }
         guard let enabled = goBool(text) else { throw APIError(400, "Invalid value for enable: \"\(text)\"") }
         return enabled
-    }
-
-    func refuseFilter() throws(APIError) {
-        if let filter = self.query.first("filter"), !filter.isEmpty {
-            throw APIError(400, "?filter is not supported: this server does not evaluate filter expressions")
-        }
     }
 }
 

@@ -98,17 +98,20 @@ enum CatalogHandlers {
 
     static func nodes(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let meta = MetaFilter(request.query)
+        let filter = try request.filter(.node)
         return try await api.read(request, isCatalog: true, { $0.allNodes() }) { nodes, mark in
             .json(request, mark: mark, capacity: nodes.count * 300) { writer in
-                writer.array(nodes) { if meta.admits($1) { $0.node($1) } }
+                writer.array(nodes) { if meta.admits($1), filter.admits($1) { $0.node($1) } }
             }
         }
     }
 
     static func services(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let meta = MetaFilter(request.query)
+        let filter = try request.filter(.instance)
         let query: (Registry) throws(APIError) -> Answer<[ServiceSummary]> = { registry in
-            meta.isEmpty ? registry.allServices() : registry.services { meta.admits($0.node) }
+            meta.isEmpty && filter == nil
+                ? registry.allServices() : registry.services { meta.admits($0.node) && filter.admits($0) }
         }
         return try await api.read(request, isCatalog: true, query) { services, mark in
             .json(request, mark: mark, capacity: services.count * 48) { writer in
@@ -128,18 +131,20 @@ enum CatalogHandlers {
         // An empty one matches no service.
         let tags = request.query.all("tag")
         let meta = MetaFilter(request.query)
+        let filter = try request.filter(.instance)
         let query: (Registry) throws(APIError) -> Answer<[CatalogInstance]> = {
             $0.instances(ofService: name, tags: tags)
         }
         return try await api.read(request, isCatalog: true, query) { instances, mark in
             .json(request, mark: mark, capacity: instances.count * 512) { writer in
-                writer.array(instances) { if meta.admits($1.node) { $0.catalogInstance($1) } }
+                writer.array(instances) { if meta.admits($1.node), filter.admits($1) { $0.catalogInstance($1) } }
             }
         }
     }
 
     static func node(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let name = try self.nodeName(request)
+        let filter = try request.filter(.service)
         return try await api.read(request, isCatalog: true, { $0.nodeServices(name) }) { found, mark in
             .json(request, mark: mark) { writer in
                 guard let found else { return writer.null() }
@@ -148,7 +153,7 @@ enum CatalogHandlers {
                     writer.node(found.node)
                     writer.key("Services")
                     writer.object { writer in
-                        for service in found.services {
+                        for service in found.services where filter.admits(service) {
                             writer.key(text: service.id)
                             writer.service(service)
                         }
@@ -160,13 +165,18 @@ enum CatalogHandlers {
 
     static func nodeServices(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let name = try self.nodeName(request)
+        let filter = try request.filter(.service)
         return try await api.read(request, isCatalog: true, { $0.nodeServices(name) }) { found, mark in
             .json(request, mark: mark) { writer in
                 writer.object { writer in
                     writer.key("Node")
                     if let found { writer.node(found.node) } else { writer.null() }
                     writer.key("Services")
-                    if let found { writer.array(found.services) { $0.service($1) } } else { writer.null() }
+                    if let found {
+                        writer.array(found.services.filtered(by: filter)) { $0.service($1) }
+                    } else {
+                        writer.null()
+                    }
                 }
             }
         }

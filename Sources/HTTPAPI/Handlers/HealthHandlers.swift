@@ -6,6 +6,7 @@ import Units
 enum HealthHandlers {
     static func service(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let name = try self.serviceName(request)
+        let filter = try request.filter(.health)
         let passing = try request.flag("passing") ?? false
         let tags = request.query.isEmpty ? [] : request.query.all("tag")
         let meta = MetaFilter(request.query)
@@ -15,7 +16,7 @@ enum HealthHandlers {
         return try await api.read(request, isCatalog: true, query) { instances, mark in
             .json(request, mark: mark, capacity: instances.count * 1024) { writer in
                 writer.array(instances) { writer, instance in
-                    guard meta.admits(instance.node) else { return }
+                    guard meta.admits(instance.node), filter.admits(instance) else { return }
                     writer.object { writer in
                         writer.key("Node")
                         writer.node(instance.node)
@@ -55,6 +56,7 @@ enum HealthHandlers {
         _ api: HTTPAPI, _ request: APIRequest, _ query: (Registry) -> Answer<[HealthCheck]>
     ) async throws(APIError) -> APIResponse {
         let meta = MetaFilter(request.query)
+        let filter = try request.filter(.check)
         let filtered: (Registry) throws(APIError) -> Answer<[HealthCheck]> = { registry in
             let answer = query(registry)
             if meta.isEmpty { return answer }
@@ -63,7 +65,7 @@ enum HealthHandlers {
             }
         }
         return try await api.read(request, isCatalog: true, filtered) { checks, mark in
-            .json(request, mark: mark, capacity: checks.count * 320) { $0.checks(checks) }
+            .json(request, mark: mark, capacity: checks.count * 320) { $0.checks(checks.filtered(by: filter)) }
         }
     }
 

@@ -1,4 +1,5 @@
 import Cluster
+import Filter
 import NIOCore
 import Protocol
 import Registry
@@ -153,16 +154,20 @@ enum SessionHandlers {
     static func onNode(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
         let node = request.restText
         if node.isEmpty { throw APIError(400, "Missing node name") }
-        return try await api.read(request, { $0.sessions(onNode: node) }) { self.list(request, $0, $1) }
+        let filter = try request.filter(.session)
+        return try await api.read(request, { $0.sessions(onNode: node) }) { self.list(request, filter, $0, $1) }
     }
 
     static func list(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        try await api.read(request, { $0.allSessions() }) { self.list(request, $0, $1) }
+        let filter = try request.filter(.session)
+        return try await api.read(request, { $0.allSessions() }) { self.list(request, filter, $0, $1) }
     }
 
-    private static func list(_ request: APIRequest, _ sessions: [Session], _ mark: ReadMark) -> APIResponse {
+    private static func list(
+        _ request: APIRequest, _ filter: RowFilter<Session>?, _ sessions: [Session], _ mark: ReadMark
+    ) -> APIResponse {
         .json(request, mark: mark, capacity: sessions.count * 200) { writer in
-            writer.array(sessions) { $0.session($1) }
+            writer.array(sessions.filtered(by: filter)) { $0.session($1) }
         }
     }
 }

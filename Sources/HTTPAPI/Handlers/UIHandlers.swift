@@ -1,14 +1,15 @@
 import Cluster
+import Filter
 import Registry
 import Units
 
 /// `/v1/internal/ui/…`, as far as it reads the catalog alone: what Consul's own web interface asks.
 enum UIHandlers {
     static func nodes(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        try request.refuseFilter()
+        let filter = try request.filter(.wholeNode)
         return try await api.read(request, { $0.wholeNodes }) { nodes, mark in
             .json(request, mark: mark, capacity: nodes.count * 1024) { writer in
-                writer.array(nodes) { $0.wholeNode($1) }
+                writer.array(nodes.filtered(by: filter)) { $0.wholeNode($1) }
             }
         }
     }
@@ -23,10 +24,10 @@ enum UIHandlers {
     }
 
     static func services(_ api: HTTPAPI, _ request: APIRequest) async throws(APIError) -> APIResponse {
-        try request.refuseFilter()
+        let filter = try request.filter(.health)
         let datacenter = api.cluster.identity.datacenter
         return try await api.read(request, { $0.wholeNodes }) { nodes, mark in
-            let summaries = ServiceLine.all(nodes)
+            let summaries = ServiceLine.all(filter == nil ? nodes : nodes.map { $0.filtered(by: filter) })
             return .json(request, mark: mark, capacity: summaries.count * 320) { writer in
                 writer.array(summaries) { $0.serviceLine($1, datacenter) }
             }
@@ -47,6 +48,18 @@ struct WholeNode: Sendable {
     var node: Node
     var services: [ServiceInstance]
     var checks: [HealthCheck]
+}
+
+extension WholeNode {
+    /// With those services alone that the filter lets through.
+    fileprivate func filtered(by filter: RowFilter<ServiceHealth>?) -> WholeNode {
+        var node = self
+        node.services = self.services.filter { service in
+            let checks = self.checks.filter { $0.serviceID.isEmpty || $0.serviceID == service.id }
+            return filter.admits(ServiceHealth(node: self.node, service: service, checks: checks))
+        }
+        return node
+    }
 }
 
 extension Registry {

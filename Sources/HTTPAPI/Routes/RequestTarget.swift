@@ -112,10 +112,6 @@ package struct Query: Sendable {
         self.parameters.compactMap { $0.name == name ? $0.value : nil }
     }
 
-    mutating func remove(_ name: String) {
-        self.parameters.removeAll { $0.name == name }
-    }
-
     /// As Go's `url.Values.Encode`: sorted by name, escaped.
     package var encoded: String {
         let sorted = self.parameters.enumerated().sorted { left, right in

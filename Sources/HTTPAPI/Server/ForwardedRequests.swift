@@ -164,9 +164,7 @@ extension HTTPAPI {
     private func forwardTimeout(_ request: APIRequest) throws(APIError) -> Nanoseconds {
         let margin = self.forwardMargin
         guard !request.query.isEmpty, request.query.has("index") else { return margin }
-        var query = request.query
-        query.remove("filter")
-        let wait = try ReadOptions(query, self.settings).wait
+        let wait = try ReadOptions(request.query, self.settings).wait
         return wait + Nanoseconds(wait.rawValue / 16) + margin
     }
 
