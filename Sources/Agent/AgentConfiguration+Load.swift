@@ -132,10 +132,10 @@ extension AgentConfiguration {
         self.ports.server = serverPort
         if let advertised = try Self.address(reader, "advertise_addr", machine) {
             self.advertiseAddress = advertised
-        } else if self.bindAddress != "0.0.0.0", self.bindAddress != "::" {
+        } else if !Self.isUnspecified(self.bindAddress) {
             self.advertiseAddress = self.bindAddress
         } else {
-            self.advertiseAddress = try Self.choose(machine.addresses, sixes: self.bindAddress == "::")
+            self.advertiseAddress = try Self.choose(machine.addresses, sixes: self.bindAddress.contains(":"))
         }
     }
 

@@ -58,7 +58,7 @@ extension AgentConfiguration {
         }
         if let complaint = Self.complaint(about: [self.bindAddress], "bind_addr") { return complaint }
         if let complaint = Self.complaint(about: [self.advertiseAddress], "advertise_addr") { return complaint }
-        if ["0.0.0.0", "::"].contains(self.advertiseAddress) {
+        if Self.isUnspecified(self.advertiseAddress) {
             return self.no("advertise_addr", "can't be \(self.advertiseAddress): others must reach it")
         }
         if self.clientAddresses.isEmpty { return self.no("client_addr", "must not be empty") }
@@ -192,6 +192,9 @@ extension AgentConfiguration {
         var six = in6_addr()
         return inet_pton(AF_INET, text, &four) == 1 || inet_pton(AF_INET6, text, &six) == 1
     }
+
+    /// `0.0.0.0` and `::`, however they are written.
+    static func isUnspecified(_ text: String) -> Bool { Network.unspecified.contains { $0.contains(text) } }
 
     static func isLoopback(_ text: String) -> Bool { text == "::1" || (text.hasPrefix("127.") && isAddress(text)) }
 

@@ -182,16 +182,22 @@ enum HostAndPort {
             guard let end = text.firstIndex(of: "]") else { return nil }
             let host = String(text[text.index(after: text.startIndex)..<end])
             let rest = text[text.index(after: end)...]
-            if rest.isEmpty { return host.isEmpty ? nil : (host, defaultPort) }
-            guard rest.hasPrefix(":"), let port = Self.port(rest.dropFirst()), !host.isEmpty else { return nil }
+            guard Self.isSix(host) else { return nil }
+            if rest.isEmpty { return (host, defaultPort) }
+            guard rest.hasPrefix(":"), let port = Self.port(rest.dropFirst()) else { return nil }
             return (host, port)
         }
         let colons = text.count { $0 == ":" }
         if colons == 0 { return text.isEmpty ? nil : (text, defaultPort) }
-        if colons > 1 { return (text, defaultPort) }
+        if colons > 1 { return Self.isSix(text) ? (text, defaultPort) : nil }
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         guard let port = Self.port(parts[1]), !parts[0].isEmpty else { return nil }
         return (String(parts[0]), port)
+    }
+
+    /// With or without a zone.
+    private static func isSix(_ text: String) -> Bool {
+        text.contains(":") && AgentConfiguration.isAddress(String(text.prefix { $0 != "%" }))
     }
 
     private static func port(_ text: some StringProtocol) -> Int? {

@@ -149,6 +149,9 @@ struct Network: Sendable {
     private static let ofTheCarrier = ["100.64.0.0/10"].compactMap(Network.init)
     private static let inner = ofTheHouse + ofTheSite + ofTheCarrier + ["198.18.0.0/15"].compactMap(Network.init)
 
+    /// What stands for every address of a machine, and is none that others could reach.
+    static let unspecified = ["0.0.0.0/32", "::/128"].compactMap(Network.init)
+
     /// What templates may select by. Of RFC 6890 those that an interface may have and that lead beyond its link.
     static let ofRFC: [String: [Network]] = [
         "1918": ofTheHouse, "4193": ofTheSite, "6598": ofTheCarrier, "6890": inner,

@@ -212,6 +212,29 @@ struct ConfigurationErrorTests {
         }
     }
 
+    @Test(
+        "A server's address is a host, an address, or either with a port",
+        arguments: [
+            ("host", true), ("host:1", true), ("10.0.0.1:8300", true), ("fe80::1", true), ("[fe80::1]:9", true),
+            ("fe80::1%eth0", true), ("[fe80::1]", true), ("10.0.0.1:8300:1", false), ("[host]:1", false), ("[]", false),
+            ("fe80::1::2", false), ("host:0", false), (":1", false),
+        ])
+    func addressesOfServers(text: String, isRight: Bool) {
+        let said = complaint("-server", "-bootstrap", "-data-dir", "/d", "-retry-join", text)
+        #expect(said == (isRight ? "accepted" : "retry_join: \"\(text)\" is no host, host:port or [address]:port"))
+    }
+
+    @Test func noneOfAllAddressesIsAdvertised() {
+        for text in ["0.0.0.0", "::", "::0", "0:0:0:0:0:0:0:0"] {
+            #expect(
+                complaint("-server", "-bootstrap", "-data-dir", "/d", "-advertise", text)
+                    == "advertise_addr: can't be \(text): others must reach it")
+        }
+        #expect(
+            complaint("-server", "-bootstrap", "-data-dir", "/d", "-bind", "::0")
+                == "advertise_addr: this machine has no address to advertise; set it, or bind_addr")
+    }
+
     @Test func aFileThatIsMissingIsNamed() {
         #expect(
             complaint("-config-file", "/nowhere/a.json") == "/nowhere/a.json: can't be read: no such file or folder")
