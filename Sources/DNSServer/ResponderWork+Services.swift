@@ -23,6 +23,9 @@ extension ResponderWork {
         self.concludeEmpty()
     }
 
+    /// More than a message of 64 KiB holds; to add to more would take ever longer and say nothing.
+    private static let maximumAdditional = 4096
+
     private static func folded(_ byte: UInt8) -> UInt8 {
         (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
     }
@@ -53,7 +56,7 @@ extension ResponderWork {
             // An address for each location, also when several are at one, as Consul has it: HAProxy gives each address to
             // one location and leaves the others without.
             self.additional += item.additional
-            if let host = item.host { self.addHost(host) }
+            if let host = item.host, self.additional.count < Self.maximumAdditional { self.addHost(host) }
         }
     }
 
