@@ -56,7 +56,7 @@ chaos: needs-chaos build
 
 bench: needs-bench build
 	$(SWIFT) build -c release --product load
-	Benchmarks/run
+	@status=0; Benchmarks/run || status=$$?; Benchmarks/run discovery || status=$$?; exit $$status
 
 simulate: needs-build
 	$(SWIFT) build -c release --product simulate
