@@ -10,6 +10,7 @@ import sqlite3
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 
 import powercut
@@ -46,6 +47,8 @@ class Node:
         self.preload, self.environment, self.prefix = [], {}, []
         self.binary = cluster.binary
         self.starts, self.started = 0, 0
+        #: Two faults may have to do with one disk: it is filled while its power is cut.
+        self.disk_lock = threading.RLock()
 
     @property
     def data(self):
@@ -160,12 +163,13 @@ class Node:
     def cut_power(self, seed):
         """What was there before may need more room than what is there now: a full disk is filled again afterwards."""
         self.kill()
-        was_full = self.is_full
-        if was_full:
-            self.free_disk()
-        done = powercut.cut(self.data, self.journal, seed)
-        if was_full:
-            self.fill_disk()
+        with self.disk_lock:
+            was_full = self.is_full
+            if was_full:
+                self.free_disk()
+            done = powercut.cut(self.data, self.journal, seed)
+            if was_full:
+                self.fill_disk()
         return done
 
     # --- disks ---
@@ -177,12 +181,14 @@ class Node:
         return (self.data / "filler").exists()
 
     def fill_disk(self):
-        for name, size in self.FILLERS.items():
-            subprocess.run(["dd", "if=/dev/zero", f"of={self.data / name}", f"bs={size}"], capture_output=True)
+        with self.disk_lock:
+            for name, size in self.FILLERS.items():
+                subprocess.run(["dd", "if=/dev/zero", f"of={self.data / name}", f"bs={size}"], capture_output=True)
 
     def free_disk(self):
-        for name in self.FILLERS:
-            (self.data / name).unlink(missing_ok=True)
+        with self.disk_lock:
+            for name in self.FILLERS:
+                (self.data / name).unlink(missing_ok=True)
 
     @property
     def journal(self):
