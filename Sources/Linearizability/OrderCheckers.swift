@@ -1,18 +1,21 @@
 /// Reads that may be stale: over one connection to one server, what they show never steps back.
 ///
 /// A key's ModifyIndex rises with each write of it, so a lower one than before is an older state; and so is the same one
-/// after the key had been found missing, since a key that comes again has a new index.
+/// after the key had been found missing, since a key that comes again has a new index. An answer that carries no index (a
+/// name's address) has that of its value, as far as another read has told it.
 enum StaleReadChecker {
     static func finding(_ records: [HistoryRecord]) -> Finding {
         let promise = "stale reads never step back on one connection"
         let reads = records.filter { $0.kind == .staleGet && $0.returned != nil }.sorted { $0.call < $1.call }
+        let indexes = indexesByValue(records)
         var last: [Place: (index: UInt64, value: String, wasMissing: Bool)] = [:]
         for read in reads {
             let place = Place(view: read.view ?? "", key: read.key)
-            guard let value = read.result, let index = read.resultIndex else {
+            guard let value = read.result else {
                 last[place]?.wasMissing = true
                 continue
             }
+            guard let index = read.resultIndex ?? indexes[value] else { continue }
             if let earlier = last[place] {
                 let stepsBack = index < earlier.index || index == earlier.index && earlier.wasMissing
                 if stepsBack || index == earlier.index && value != earlier.value {
@@ -32,6 +35,16 @@ enum StaleReadChecker {
         var view: String
         var key: String
     }
+}
+
+/// The index of each write, by the value that it wrote: every written value is its own, and reads tell both.
+private func indexesByValue(_ records: [HistoryRecord]) -> [String: UInt64] {
+    var indexes: [String: UInt64] = [:]
+    for record in records {
+        guard record.kind == .get || record.kind == .staleGet || record.kind == .watch else { continue }
+        if let value = record.result, let index = record.resultIndex { indexes[value] = index }
+    }
+    return indexes
 }
 
 /// A session that depends on nothing but its TTL lives at least that long after each renewal, whoever leads and whatever
@@ -88,11 +101,7 @@ struct WatchChecker {
     }
 
     private func changes(_ records: [HistoryRecord]) -> [String: [Change]] {
-        var indexes: [String: UInt64] = [:]
-        for record in records {
-            guard record.kind == .get || record.kind == .staleGet || record.kind == .watch else { continue }
-            if let value = record.result, let index = record.resultIndex { indexes[value] = index }
-        }
+        let indexes = indexesByValue(records)
         var changes: [String: [Change]] = [:]
         for record in records where record.ok == true && (record.kind == .put || record.kind == .cas) {
             guard let returned = record.returned, let index = record.value.flatMap({ indexes[$0] }) else { continue }

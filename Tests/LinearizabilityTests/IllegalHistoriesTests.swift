@@ -296,6 +296,13 @@ struct IllegalHistoriesTests {
                 "a stale read steps back on one of two connections",
                 [stale(0, "b", 6), stale(1, "a", 5, view: "s1/2"), stale(2, "a", 5)]
             ),
+            (
+                "an answer without an index steps back",
+                [
+                    stale(0, "a", 5, view: "s1/2"), stale(0, "b", 6, view: "s1/2"), stale(1, "b", nil),
+                    stale(2, "a", nil),
+                ]
+            ),
             ("a deleted key is read again as it was", [stale(0, "a", 5), stale(1, nil, nil), stale(2, "a", 5)]),
             ("one index, two values", [stale(0, "a", 5), stale(1, "b", 5)]),
         ].map { Case(name: $0.0, promise: "never step back", records: $0.1) }

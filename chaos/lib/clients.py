@@ -11,6 +11,8 @@ import multiprocessing
 import os
 import random
 import select
+import socket
+import struct
 import threading
 import time
 
@@ -481,7 +483,6 @@ class Watchers(Client):
         self.book.note(record | {"seenIndex": answer.index})
         self.index = answer.index if answer.index >= self.index else 0
 
-
     def leave(self, target):
         """Asks and goes away without an answer: nothing of it may stay behind."""
         try:
@@ -493,9 +494,134 @@ class Watchers(Client):
             time.sleep(0.05)
 
 
+class Services(Client):
+    """Instances of services, registered and taken away by all: each is a register that holds the instance's address, and
+    linearizable on every address."""
+    share = 2
+
+    def service(self):
+        return f"service-{self.epoch}-{self.random.randrange(4)}"
+
+    def fill(self, record, answer):
+        rows = answer.rows if answer.status == 200 else []
+        record["returned"] = time.monotonic_ns()
+        if rows:
+            row = rows[0].get("Service") or rows[0]
+            record |= {"result": row.get("ServiceAddress") or row["Address"], "resultIndex": row["ModifyIndex"]}
+        return rows[0] if rows else None
+
+    def unique(self):
+        """An address of its own."""
+        self.serial += 1
+        number = (self.number << 17 | self.serial) & 0xFFFFFF
+        return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+
+    def step(self):
+        name = self.service()
+        dice = self.random.random()
+        if dice < 0.5:
+            record = self.operation(name, "get")
+            form = self.random.choice(("health/service", "catalog/service"))
+            answer = self.request("GET", f"/v1/{form}/{name}" + self.random.choice(("", "?consistent")))
+            if answer.status == 200:
+                self.fill(record, answer)
+                self.book.note(record)
+        elif dice < 0.9:
+            value = self.unique()
+            self.written(
+                self.operation(name, "put", value=value),
+                self.request("PUT", "/v1/catalog/register", json.dumps({
+                    "Node": NODE, "Address": "127.0.0.1", "SkipNodeUpdate": True,
+                    "Service": {"ID": name, "Service": name, "Address": value, "Port": 80}})))
+        else:
+            self.written(
+                self.operation(name, "delete"),
+                self.request("PUT", "/v1/catalog/deregister", json.dumps({"Node": NODE, "ServiceID": name})))
+
+
+class ServiceWatchers(Services):
+    """Blocking queries on a service: each change is seen, and seen soon. An agent is asked for what it has itself."""
+    share = 1
+
+    def __init__(self, *words):
+        super().__init__(*words)
+        self.name_watched, self.index = None, 0
+
+    def step(self):
+        name = f"service-{self.epoch}-{self.number % 4}"
+        if name != self.name_watched:
+            self.name_watched, self.index = name, 0
+        record = self.operation(name, "watch", index=self.index, view=self.address)
+        form = "" if network.is_server(self.address) else "&stale"
+        answer = self.request("GET", f"/v1/health/service/{name}?index={self.index}&wait=4s{form}", timeout=TIMEOUT + 5)
+        if answer.status != 200:
+            self.index = 0
+            return
+        self.fill(record, answer)
+        self.book.note(record | {"seenIndex": answer.index})
+        self.index = answer.index if answer.index >= self.index else 0
+
+
+class Names(Services):
+    """DNS over TCP: what one server's connection says of a service never steps back."""
+    share = 1
+
+    def __init__(self, number, addresses, *words):
+        super().__init__(number, [one for one in addresses if network.is_server(one)], *words)
+        self.socket = None
+
+    def step(self):
+        name = self.service()
+        record = self.operation(name, "staleGet")
+        try:
+            if self.socket is None:
+                self.connections += 1
+                self.socket = socket.create_connection((self.address, 8600), timeout=2)
+                self.socket.settimeout(5)
+            code, addresses = self.ask(f"{name}.service.consul")
+        except (OSError, EOFError):
+            if self.socket:
+                self.socket.close()
+            self.socket = None
+            time.sleep(0.05)
+            return
+        if code in (0, 3):  # found, or no such name
+            record["returned"] = time.monotonic_ns()
+            if addresses:
+                record["result"] = addresses[0]
+            self.book.note(record | {"view": f"{self.address}/names/{self.number}/{self.connections}"})
+
+    def ask(self, name):
+        """The response code, and the addresses of the answer section."""
+        labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+        query = struct.pack(">6H", self.random.getrandbits(16), 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)
+        self.socket.sendall(struct.pack(">H", len(query)) + query)
+        answer = self.receive(struct.unpack(">H", self.receive(2))[0])
+        if answer[:2] != query[:2]:
+            raise EOFError("an answer to another question")
+        count, position, addresses = struct.unpack_from(">H", answer, 6)[0], len(query), []
+        for _ in range(count):
+            # An owner is a pointer to the question's name.
+            kind, _, _, size = struct.unpack_from(">HHIH", answer, position + 2)
+            if kind == 1:
+                addresses.append(".".join(str(byte) for byte in answer[position + 12:position + 16]))
+            position += 12 + size
+        return answer[3] & 15, addresses
+
+    def receive(self, size):
+        data = b""
+        while len(data) < size:
+            piece = self.socket.recv(size - len(data))
+            if not piece:
+                raise EOFError("the connection was closed")
+            data += piece
+        return data
+
+
 WORKLOADS = {
     "registers": Registers, "appends": Appends, "transactions": Transactions, "counters": Counters, "locks": Locks,
-    "holders": Holders, "stale": StaleReads, "watches": Watchers,
+    "holders": Holders, "stale": StaleReads, "watches": Watchers, "services": Services,
+    "service-watches": ServiceWatchers, "names": Names,
 }
 
 
