@@ -23,6 +23,7 @@ public final class HTTPAPI: Sendable {
     let surroundings: ClusterSurroundings
     let routes: RouteTable
     public let counters = RequestCounters()
+    let kept: KeptAnswers
     /// Requests that wait for a change.
     private let waiting = Atomic<Int>(0)
 
@@ -53,6 +54,7 @@ public final class HTTPAPI: Sendable {
         self.logger = logger
         self.surroundings = surroundings
         self.routes = .consul
+        self.kept = KeptAnswers(limit: settings.keptAnswers)
     }
 
     /// A listener that serves this API. Port 0 takes any free port.

@@ -26,6 +26,8 @@ public struct HTTPAPISettings: Sendable {
     public var maximumConnections = 16_384
     /// Requests that wait for a change at one time, forwarded ones included; further ones are answered 429.
     public var maximumWaiting = 65_536
+    /// Bytes of list bodies that are kept for as long as the lists are the same; 0: none.
+    public var keptAnswers = ByteCount.mebibytes(32)
     /// Paths with characters that can't be printed are answered 400, whatever the route
     /// (`disable_http_unprintable_char_filter` turns that off).
     public var refusesUnprintablePaths = true

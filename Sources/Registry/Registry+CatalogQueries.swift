@@ -158,6 +158,15 @@ extension Registry {
         return Answer(value: value, index: self.serviceIndex(key), watch: [WatchKey(table: .services, key: key)])
     }
 
+    /// The index of every answer about the service. It changes with each change of what these answer.
+    public func serviceIndex(named name: String) -> UInt64 { max(self.serviceIndex(foldedKey(name)), 1) }
+
+    /// That of `allServices`.
+    public var servicesIndex: UInt64 { max(self.tableIndexes.services, 1) }
+
+    /// That of `services(where:)`.
+    public var servicesAndNodesIndex: UInt64 { max(self.tableIndexes.services, self.tableIndexes.nodes, 1) }
+
     /// The service's own index; of a service without instances, the latest extinction; before the first extinction, the
     /// catalog's.
     func serviceIndex(_ name: ByteKey) -> UInt64 {

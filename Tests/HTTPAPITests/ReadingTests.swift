@@ -163,3 +163,59 @@ import Units
         }
     }
 }
+
+/// Bodies of lists are kept for as long as the lists are the same.
+@Suite struct KeptAnswersTests {
+    let desk = Desk()
+
+    private func register(_ port: Int, node: String = "n1") async {
+        let body = #"{"Node":"\#(node)","Address":"10.0.0.7","Service":{"Service":"web","Port":\#(port),"Tags":["é"]}}"#
+        #expect(await self.desk.put("/v1/catalog/register", body).status == 200)
+    }
+
+    @Test(arguments: ["/v1/health/service/web", "/v1/catalog/service/web", "/v1/catalog/services"])
+    func anAnswerIsTheSameAgainAndAnotherAfterAChange(_ path: String) async {
+        await self.register(80)
+        let first = await self.desk.get(path)
+        let again = await self.desk.get(path)
+        #expect(again.full == first.full && first.status == 200)
+        let pretty = await self.desk.get("\(path)?pretty")
+        #expect(pretty.body != first.body && pretty.body.contains("\n"))
+        #expect(await self.desk.get("\(path)?stale")["X-Consul-Lastcontact"] == "7")
+        _ = await self.desk.put("/v1/catalog/deregister", #"{"Node":"n1"}"#)
+        let gone = await self.desk.get(path)
+        #expect(gone.body != first.body)
+        #expect(gone["X-Consul-Index"] != first["X-Consul-Index"])
+    }
+
+    @Test func otherParametersAreOtherAnswers() async {
+        await self.register(80)
+        await self.register(81, node: "n2")
+        let path = "/v1/health/service/web"
+        let all = await self.desk.get(path).body
+        // The same letter in two ways of writing it; a value that looks like another parameter.
+        for query in [
+            "tag=none", "passing", "filter=Service.Port==80", "tag=e%CC%81", "node-meta=a:b", "tag=%C3%A9&tag=none",
+            "filter=Service.Port==81",
+        ] {
+            let once = await self.desk.get("\(path)?\(query)").body
+            #expect(await self.desk.get("\(path)?\(query)").body == once)
+        }
+        #expect(await self.desk.get("\(path)?tag=%C3%A9").body == all)
+        #expect(await self.desk.get("\(path)?tag=e%CC%81").body == "[]")
+        #expect(await self.desk.get("\(path)?filter=Service.Port==80").body.contains("n1"))
+        #expect(await !self.desk.get("\(path)?filter=Service.Port==81").body.contains("n1"))
+        #expect(await self.desk.get(path).body == all)
+    }
+
+    @Test func aWaitIsStillAWait() async {
+        await self.register(80)
+        let path = "/v1/health/service/web"
+        let index = await self.desk.get(path)["X-Consul-Index"] ?? ""
+        let desk = self.desk
+        let waiting = Task { await desk.get("\(path)?index=\(index)&wait=60s") }
+        while desk.cluster.waiterCount == 0 { await Task.yield() }
+        await self.register(82)
+        #expect(await waiting.value.body.contains("82"))
+    }
+}

@@ -113,7 +113,9 @@ enum CatalogHandlers {
             meta.isEmpty && filter == nil
                 ? registry.allServices() : registry.services { meta.admits($0.node) && filter.admits($0) }
         }
-        return try await api.read(request, isCatalog: true, query) { services, mark in
+        let isPlain = meta.isEmpty && filter == nil
+        let index: (Registry) -> UInt64 = { isPlain ? $0.servicesIndex : $0.servicesAndNodesIndex }
+        return try await api.readKept(request, index: index, query) { services, mark in
             .json(request, mark: mark, capacity: services.count * 48) { writer in
                 writer.object { writer in
                     for service in services {
@@ -135,7 +137,7 @@ enum CatalogHandlers {
         let query: (Registry) throws(APIError) -> Answer<[CatalogInstance]> = {
             $0.instances(ofService: name, tags: tags)
         }
-        return try await api.read(request, isCatalog: true, query) { instances, mark in
+        return try await api.readKept(request, index: { $0.serviceIndex(named: name) }, query) { instances, mark in
             .json(request, mark: mark, capacity: instances.count * 512) { writer in
                 writer.array(instances) { if meta.admits($1.node), filter.admits($1) { $0.catalogInstance($1) } }
             }

@@ -13,7 +13,7 @@ enum HealthHandlers {
         let query: (Registry) throws(APIError) -> Answer<[ServiceHealth]> = {
             $0.health(ofService: name, tags: tags, passingOnly: passing)
         }
-        return try await api.read(request, isCatalog: true, query) { instances, mark in
+        return try await api.readKept(request, index: { $0.serviceIndex(named: name) }, query) { instances, mark in
             .json(request, mark: mark, capacity: instances.count * 1024) { writer in
                 writer.array(instances) { writer, instance in
                     guard meta.admits(instance.node), filter.admits(instance) else { return }

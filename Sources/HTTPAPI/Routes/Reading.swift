@@ -54,13 +54,17 @@ struct ReadOptions: Sendable {
 
 extension HTTPAPI {
     /// Answers a read: at once, or, with `?index`, when the answer's index has passed it or the time is over.
-    /// - Parameter query: runs once per look at the state.
+    /// - Parameters:
+    ///   - first: the state to look at first; nil: the one that the request asks for.
+    ///   - query: runs once per look at the state.
     func read<Value: Sendable>(
-        _ request: APIRequest, isCatalog: Bool = false, _ query: (Registry) throws(APIError) -> Answer<Value>,
+        _ request: APIRequest, isCatalog: Bool = false, from first: ReadView? = nil,
+        _ query: (Registry) throws(APIError) -> Answer<Value>,
         _ reply: (Value, ReadMark) throws(APIError) -> APIResponse
     ) async throws(APIError) -> APIResponse {
         let options = try ReadOptions(request.query, self.settings)
-        var view = try await self.view(request, options.consistency)
+        var view: ReadView
+        if let first { view = first } else { view = try await self.view(request, options.consistency) }
         var answer = try query(view.registry)
         if options.index > 0 && answer.index <= options.index {
             try self.startWaiting()
@@ -77,14 +81,19 @@ extension HTTPAPI {
                 answer = try query(view.registry)
             }
         }
-        var mark = ReadMark(view, index: answer.index)
-        if isCatalog {
-            mark.consistency = options.consistencyName
-            if request.query.has("cached"), request.isCacheable {
-                mark.cache = .init(isHit: request.topicWasThere, age: request.topic == nil ? .zero : view.lastContact)
-            }
-        }
+        let mark =
+            isCatalog
+            ? self.catalogMark(request, options, view, index: answer.index) : ReadMark(view, index: answer.index)
         return try reply(answer.value, mark)
+    }
+
+    func catalogMark(_ request: APIRequest, _ options: ReadOptions, _ view: ReadView, index: UInt64) -> ReadMark {
+        var mark = ReadMark(view, index: index)
+        mark.consistency = options.consistencyName
+        if request.query.has("cached"), request.isCacheable {
+            mark.cache = .init(isHit: request.topicWasThere, age: request.topic == nil ? .zero : view.lastContact)
+        }
+        return mark
     }
 
     func view(_ consistency: Consistency) async throws(APIError) -> ReadView {
