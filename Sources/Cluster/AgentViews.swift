@@ -103,6 +103,8 @@ package final class AgentViews: Sendable {
             if let found = try self.look(at: view, now: SystemClock.now()) {
                 return TopicView(view: found, wasThere: false)
             }
+            // After a refusal whoever waits is woken at once, and no rows may be there for a while.
+            try? await Task.sleep(nanoseconds: 20_000_000)
         }
     }
 
@@ -153,6 +155,8 @@ package final class AgentViews: Sendable {
     private func follow(_ view: AgentView) async {
         var failures: UInt64 = 0
         while !Task.isCancelled {
+            // It was dropped, maybe before it knew of its task.
+            guard self.state.withLock({ $0.views[view.topic] === view }) else { return }
             if self.giveUpIfIdle(view) { return }
             guard let ask = self.state.withLock({ $0.ask }) else { return }
             let question = view.question(wait: self.settings.wait)
@@ -177,6 +181,11 @@ package final class AgentViews: Sendable {
             if self.take(result, of: view) {
                 failures = 0
             } else {
+                if let until = view.content.withLock({ $0.refusal?.until }), until > SystemClock.now() {
+                    // What is too large would be made and refused again for each question.
+                    try? await Task.sleep(nanoseconds: until.since(SystemClock.now()).rawValue)
+                    continue
+                }
                 failures += 1
                 // Five times a second at most.
                 try? await Task.sleep(nanoseconds: min(failures * 50, 1000) * 1_000_000)
